@@ -1,0 +1,155 @@
+/*
+ * file - whole files in, whole files out.
+ */
+#include "base/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SECRET_MAX ((size_t)65536)
+#define CHUNK ((size_t)16384)
+
+static enum tg_status fail_errno(struct tg_err *err, const char *path, const char *what)
+{
+    int e = errno;
+    enum tg_status st = e == ENOENT || e == ENOTDIR ? TG_NOT_FOUND : e == EACCES || e == EPERM ? TG_DENIED : TG_IO;
+
+    return tg_fail(err, st, "%s: %s: %s", path, what, strerror(e));
+}
+
+/* Reads to the end: what fstat says is no bound, for files grow and a pipe has no size. */
+static enum tg_status read_all(int fd, const char *path, size_t max, struct tg_buf *got, struct tg_err *err)
+{
+    for (;;) {
+        ssize_t n;
+
+        tg_buf_reserve(got, CHUNK);
+        n = read(fd, got->data + got->len, CHUNK);
+        if (n == 0)
+            return TG_OK;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_errno(err, path, "cannot be read");
+        got->len += (size_t)n;
+        if (got->len > max)
+            return tg_fail(err, TG_LIMIT, "%s: larger than %zu bytes", path, max);
+    }
+}
+
+enum tg_status tg_file_read(const char *path, size_t max, struct tg_buf *out, struct tg_err *err)
+{
+    struct tg_buf got = {0};
+    enum tg_status st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0)
+        return fail_errno(err, path, "cannot be opened");
+    st = read_all(fd, path, max, &got, err);
+    close(fd);
+    if (st != TG_OK) {
+        if (got.data)
+            explicit_bzero(got.data, got.len);           /* it may have been a secret */
+        tg_buf_fini(&got);
+        return st;
+    }
+    tg_buf_fini(out);
+    *out = got;
+    return TG_OK;
+}
+
+enum tg_status tg_file_read_secret(const char *path, struct tg_buf *out, struct tg_err *err)
+{
+    struct tg_buf got = {0};
+    enum tg_status st = tg_file_read(path, SECRET_MAX, &got, err);
+
+    if (st != TG_OK)
+        return st;
+    if (got.len && got.data[got.len - 1] == '\n') {
+        got.len--;
+        if (got.len && got.data[got.len - 1] == '\r')
+            got.len--;
+    }
+    if (got.len == 0) {
+        tg_buf_fini(&got);
+        return tg_fail(err, TG_BAD_INPUT, "%s: the file is empty", path);
+    }
+    tg_buf_fini(out);
+    *out = got;
+    return TG_OK;
+}
+
+static bool write_all(int fd, struct tg_slice data)
+{
+    while (data.len) {
+        ssize_t n = write(fd, data.ptr, data.len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        data.ptr += n;
+        data.len -= (size_t)n;
+    }
+    return true;
+}
+
+/* The new name is safe only when the folder is, too. A folder that cannot be opened (no read permission) is let be. */
+static bool sync_folder(const char *path)
+{
+    char *folder = tg_file_beside(path, ".");
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd < 0 || fsync(fd) == 0 || errno == EINVAL;
+
+    if (fd >= 0)
+        close(fd);
+    free(folder);
+    return ok;
+}
+
+enum tg_status tg_file_replace(const char *path, struct tg_slice data, unsigned mode, struct tg_err *err)
+{
+    struct tg_buf name = {0};
+    enum tg_status st = TG_OK;
+    int fd;
+
+    tg_buf_addf(&name, "%s.XXXXXX", path);
+    tg_buf_cstr(&name);
+    fd = mkostemp(name.data, O_CLOEXEC);
+    if (fd < 0) {
+        st = fail_errno(err, path, "cannot be written");
+        tg_buf_fini(&name);
+        return st;
+    }
+    if (fchmod(fd, (mode_t)mode) != 0 || !write_all(fd, data) || fsync(fd) != 0) {
+        st = fail_errno(err, path, "cannot be written");
+        close(fd);
+        goto out;
+    }
+    if (close(fd) != 0 || rename(name.data, path) != 0) {
+        st = fail_errno(err, path, "cannot be written");
+        goto out;
+    }
+    if (!sync_folder(path))
+        st = fail_errno(err, path, "its folder cannot be synced");
+out:
+    if (st != TG_OK)
+        unlink(name.data);                               /* gone already after the rename */
+    tg_buf_fini(&name);
+    return st;
+}
+
+char *tg_file_beside(const char *base_file, const char *path)
+{
+    const char *slash = strrchr(base_file, '/');
+    struct tg_buf joined = {0};
+
+    if (path[0] != '/' && slash)
+        tg_buf_add(&joined, base_file, (size_t)(slash - base_file) + 1);
+    tg_buf_adds(&joined, path);
+    tg_buf_cstr(&joined);
+    return joined.data;
+}

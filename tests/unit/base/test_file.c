@@ -1,0 +1,156 @@
+/*
+ * file - limits, secrets, replacing, and sentences that name the path.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "base/file.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+static char folder[] = "/tmp/tollgate-file-XXXXXX";
+static char path[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof(path), "%s/f", folder);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(folder);                                /* fails when a temporary file was left */
+}
+
+static void put(struct tg_slice data)
+{
+    struct tg_err err = {0};
+
+    assert_int_equal(tg_file_replace(path, data, 0600, &err), TG_OK);
+}
+
+static void limits(void **state)
+{
+    (void)state;
+    static char big[70000];
+    struct tg_buf got = {0};
+    struct tg_err err = {0};
+
+    memset(big, 'x', sizeof(big));
+    for (size_t len = 0; len <= sizeof(big); len += 16384 - 1) {
+        put(tg_slice(big, len));
+        assert_int_equal(tg_file_read(path, len, &got, &err), TG_OK);
+        assert_int_equal(got.len, len);
+        if (len == 0)
+            continue;
+        assert_int_equal(tg_file_read(path, len - 1, &got, &err), TG_LIMIT);
+        assert_int_equal(got.len, len);                  /* untouched on failure */
+        assert_non_null(strstr(err.text, path));
+    }
+    assert_int_equal(tg_file_read("/dev/zero", 100000, &got, &err), TG_LIMIT);
+    tg_buf_fini(&got);
+}
+
+static void what_cannot_be_read(void **state)
+{
+    (void)state;
+    static const struct { const char *file; enum tg_status want; } cases[] = {
+        {"/nonexistent/file", TG_NOT_FOUND}, {"/dev/null/below", TG_NOT_FOUND}, {"", TG_NOT_FOUND}, {"/tmp", TG_IO}};
+    struct tg_buf got = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tg_err err = {0};
+
+        assert_int_equal(tg_file_read(cases[i].file, 10, &got, &err), cases[i].want);
+        assert_non_null(strstr(err.text, cases[i].file));
+        assert_int_equal(tg_file_read(cases[i].file, 10, &got, NULL), cases[i].want);
+        assert_null(got.data);
+    }
+    put(TG_S("x"));
+    chmod(path, 0);
+    if (geteuid() != 0)
+        assert_int_equal(tg_file_read(path, 10, &got, NULL), TG_DENIED);
+    tg_buf_fini(&got);
+}
+
+static void secrets(void **state)
+{
+    (void)state;
+    static const struct { struct tg_slice in; enum tg_status st; struct tg_slice want; } cases[] = {
+        {TG_S_INIT("abc"), TG_OK, TG_S_INIT("abc")},       {TG_S_INIT("abc\n"), TG_OK, TG_S_INIT("abc")},
+        {TG_S_INIT("abc\r\n"), TG_OK, TG_S_INIT("abc")},   {TG_S_INIT("abc\n\n"), TG_OK, TG_S_INIT("abc\n")},
+        {TG_S_INIT("abc\r"), TG_OK, TG_S_INIT("abc\r")},   {TG_S_INIT(" a \n"), TG_OK, TG_S_INIT(" a ")},
+        {TG_S_INIT("\0\n"), TG_OK, TG_S_INIT("\0")},       {TG_S_INIT("\n"), TG_BAD_INPUT, {0}},
+        {TG_S_INIT("\r\n"), TG_BAD_INPUT, {0}},            {TG_S_INIT(""), TG_BAD_INPUT, {0}},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tg_buf got = {0};
+
+        put(cases[i].in);
+        assert_int_equal(tg_file_read_secret(path, &got, NULL), cases[i].st);
+        assert_true(tg_slice_eq(tg_buf_slice(&got), cases[i].want));
+        tg_buf_fini(&got);
+    }
+}
+
+static void replacing(void **state)
+{
+    (void)state;
+    struct stat st;
+    struct tg_err err = {0};
+    struct tg_buf got = {0};
+    int before;
+
+    put(TG_S("old"));
+    before = open(path, O_RDONLY);
+    assert_int_equal(tg_file_replace(path, TG_S("new"), 0640, &err), TG_OK);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    char seen[4] = {0};
+    assert_int_equal(read(before, seen, 3), 3);
+    assert_string_equal(seen, "old");                    /* who had it open still reads the old whole */
+    close(before);
+    assert_int_equal(tg_file_read(path, 10, &got, NULL), TG_OK);
+    assert_true(tg_slice_eq(tg_buf_slice(&got), TG_S("new")));
+    tg_buf_fini(&got);
+    assert_int_equal(tg_file_replace("/nonexistent/f", TG_S("x"), 0600, &err), TG_NOT_FOUND);
+    assert_int_equal(tg_file_replace(folder, TG_S("x"), 0600, &err), TG_IO); /* a folder; leaves nothing behind */
+}
+
+static void beside(void **state)
+{
+    (void)state;
+    static const struct { const char *base, *path, *want; } cases[] = {
+        {"/etc/tollgate/t.yaml", "keys.json", "/etc/tollgate/keys.json"}, {"t.yaml", "keys.json", "keys.json"},
+        {"/t.yaml", "k", "/k"}, {"a/b", "../k", "a/../k"}, {"/etc/t.yaml", "/abs", "/abs"}, {"a/", "k", "a/k"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *got = tg_file_beside(cases[i].base, cases[i].path);
+
+        assert_string_equal(got, cases[i].want);
+        free(got);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limits), cmocka_unit_test(what_cannot_be_read), cmocka_unit_test(secrets),
+        cmocka_unit_test(replacing), cmocka_unit_test(beside)};
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
