@@ -1,0 +1,164 @@
+/* random_policy - documents by chance, always the same ones: made of a small world, so that things meet. */
+#pragma once
+#include "base/buf.h"
+#include "base/err.h"
+
+/* ---- random ---- */
+static uint64_t seed;
+
+static inline uint64_t draw(uint64_t below)
+{
+    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ (z >> 31)) % below;
+}
+
+#define PICK(list) ((list)[draw(ARRAY_LEN(list))])
+
+/* ---- documents ---- */
+static const char *const texts[] = {"\"\"", "\"a@x\"", "\"b@x\"", "\"c@y\"", "\"x\"", "\"y\"", "\"u1\"", "\"u2\"",
+    "\"GET\"",
+                                    "\"PUT\"", "\"/a\"", "\"/a/b\"", "\"/\"", "\"g1\"", "\"g2\"", "\"5\"", "\"@\""};
+static const char *const others[] = {"5", "5.0", "0.5", "7", "true", "false", "null", "[\"g1\"]", "[5]", "[]",
+    "{\"k\":1}"};
+static const char *const claim_names[] = {"groups", "level", "plan.tier", "deep.er.name",
+                                          "roles",  "none",  "plan/tier", ""};
+static const char *const nets[] = {"\"10.0.0.1\"", "\"10.0.0.0/8\"", "\"192.0.2.0/24\"", "\"::1\"", "\"2001:db8::/32\"",
+                                   "\"::ffff:10.0.0.0/104\"", "\"0.0.0.0/0\"", "\"::/0\""};
+
+static inline void add_value(struct tg_buf *b, bool text_only)
+{
+    tg_buf_adds(b, text_only || draw(4) ? PICK(texts) : PICK(others));
+}
+
+static inline void add_values(struct tg_buf *b)
+{
+    uint64_t count = draw(3) ? draw(4) : draw(12);
+
+    tg_buf_addc(b, '[');
+    for (uint64_t i = 0; i < count; i++) {
+        tg_buf_adds(b, i ? "," : "");
+        add_value(b, false);
+    }
+    tg_buf_addc(b, ']');
+}
+
+static inline void add_text_matcher(struct tg_buf *b, bool text_only)
+{
+    static const char *const operators[] = {"is", "not", "contains", "starts_with", "ends_with", "in", "not_in"};
+    unsigned first = 1;
+
+    if (draw(3) == 0) {
+        tg_buf_adds(b, text_only || draw(5) ? PICK(texts) : "7");
+        return;
+    }
+    tg_buf_addc(b, '{');
+    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+        if (draw(i == 0 || i >= 5 ? 3 : 6) != 0)
+            continue;
+        tg_buf_addf(b, "%s\"%s\":", first ? "" : ",", operators[i]);
+        if (i >= 5)
+            add_values(b);
+        else
+            add_value(b, text_only || i >= 2);
+        first = 0;
+    }
+    tg_buf_addc(b, '}');
+}
+
+static inline void add_list_matcher(struct tg_buf *b)
+{
+    static const char *const operators[] = {"has", "is", "exclude"};
+    unsigned first = 1;
+
+    if (draw(2) == 0) {
+        tg_buf_adds(b, draw(3) ? PICK(texts) : others[draw(ARRAY_LEN(others) - 1)]);
+        return;
+    }
+    tg_buf_addc(b, '{');
+    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+        if (draw(2))
+            continue;
+        tg_buf_addf(b, "%s\"%s\":", first ? "" : ",", operators[i]);
+        add_value(b, false);
+        first = 0;
+    }
+    tg_buf_addc(b, '}');
+}
+
+static inline void add_networks(struct tg_buf *b)
+{
+    uint64_t count = draw(5);
+
+    if (draw(2)) {
+        tg_buf_adds(b, PICK(nets));
+        return;
+    }
+    tg_buf_addc(b, '[');
+    for (uint64_t i = 0; i < count; i++)
+        tg_buf_addf(b, "%s%s", i ? "," : "", PICK(nets));
+    tg_buf_addc(b, ']');
+}
+
+static inline void add_criterion(struct tg_buf *b)
+{
+    static const char *const fixed[] = {"accept", "reject", "authenticated_user", "cors_preflight",
+                                        "invalid_client_certificate"};
+    static const char *const text[] = {"email", "email", "email", "http_method", "http_path", "user", "domain"};
+    uint64_t kind = draw(12), which;
+
+    tg_buf_addc(b, '{');
+    if (kind < 2) {
+        tg_buf_addf(b, "\"%s\":true", PICK(fixed));
+    } else if (kind < 7) {
+        which = draw(ARRAY_LEN(text));
+        tg_buf_addf(b, "\"%s\":", text[which]);
+        add_text_matcher(b, which >= 5);
+    } else if (kind < 10) {
+        tg_buf_addf(b, "\"claim/%s\":", PICK(claim_names));
+        add_list_matcher(b);
+    } else if (kind == 10) {
+        tg_buf_adds(b, "\"groups\":");
+        add_list_matcher(b);
+    } else {
+        tg_buf_adds(b, "\"source_ip\":");
+        add_networks(b);
+    }
+    tg_buf_addc(b, '}');
+}
+
+static inline void add_rule_object(struct tg_buf *b)
+{
+    static const char *const operators[] = {"and", "or", "not", "nor"};
+    bool deny = draw(3) == 0, first = true;
+
+    tg_buf_addf(b, "{\"%s\":{", deny ? "deny" : "allow");
+    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+        uint64_t count = draw(4) ? 1 + draw(4) : draw(9);
+
+        if (draw(3))
+            continue;
+        tg_buf_addf(b, "%s\"%s\":[", first ? "" : ",", operators[i]);
+        for (uint64_t k = 0; k < count; k++) {
+            tg_buf_adds(b, k ? "," : "");
+            add_criterion(b);
+        }
+        tg_buf_addc(b, ']');
+        first = false;
+    }
+    tg_buf_adds(b, "}}");
+}
+
+static inline void add_document(struct tg_buf *b)
+{
+    uint64_t count = draw(4);
+
+    tg_buf_addc(b, '[');
+    for (uint64_t i = 0; i < count; i++) {
+        tg_buf_adds(b, i ? "," : "");
+        add_rule_object(b);
+    }
+    tg_buf_addc(b, ']');
+}
