@@ -1,0 +1,346 @@
+/*
+ * jwk - key sets read, shared and compared; what a single key must be is key.c's.
+ */
+#include "jose/jwk.h"
+#include "base/digest.h"
+#include "base/json.h"
+#include "internal.h"
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define KEYS_MAX 1024                                    /* of a set: a look-up goes through all of them */
+#define KID_SHOWN_MAX 64
+
+struct tg_jwks {
+    _Atomic size_t refs;
+    size_t count, skipped;
+    struct tg_jwk **keys;
+    char **reasons;
+};
+
+static struct tg_jwks *set_new(size_t room)
+{
+    struct tg_jwks *set = TG_NEW(struct tg_jwks);
+
+    atomic_init(&set->refs, 1);
+    set->keys = TG_NEW_ARRAY(struct tg_jwk *, room + !room);
+    set->reasons = TG_NEW_ARRAY(char *, room + !room);
+    return set;
+}
+
+static void skip(struct tg_jwks *set, size_t i, struct tg_slice kid, const struct tg_err *why)
+{
+    struct tg_buf b = {0};
+
+    tg_buf_addf(&b, "key %zu", i + 1);
+    if (kid.ptr && kid.len <= KID_SHOWN_MAX) {
+        tg_buf_adds(&b, " (kid ");
+        tg_json_add_string(&b, kid);
+        tg_buf_addc(&b, ')');
+    }
+    tg_buf_addf(&b, ": %s", why->text);
+    tg_buf_cstr(&b);
+    set->reasons[set->skipped++] = b.data;
+}
+
+/* ---- one JWK ---- */
+
+/* A member that is canonical base64url of 1 to `room` bytes. */
+static bool member_bytes(const cJSON *jwk, const char *name, uint8_t *out, size_t room, size_t *len)
+{
+    struct tg_slice text;
+
+    return tg_json_str(tg_json_get(jwk, name), &text) && text.len > 0 && text.len <= (room + 2) / 3 * 4 &&
+           text.len * 3 / 4 <= room && tg_base64url_decode(text, out, len);
+}
+
+static enum tg_status read_parts(const cJSON *jwk, bool hmac, struct tg_key_parts *parts, struct tg_err *err)
+{
+    struct tg_slice kty, crv;
+
+    memset(parts, 0, sizeof(*parts));
+    if (!tg_json_str(tg_json_get(jwk, "kty"), &kty))
+        return tg_fail(err, TG_BAD_INPUT, "no \"kty\"");
+    if (tg_slice_eq(kty, TG_S("RSA"))) {
+        parts->kty = TG_KTY_RSA;
+        if (!member_bytes(jwk, "n", parts->main, sizeof(parts->main), &parts->main_len) ||
+            !member_bytes(jwk, "e", parts->second, sizeof(parts->second), &parts->second_len))
+            return tg_fail(err, TG_BAD_INPUT, "an RSA key needs \"n\" and \"e\" in base64url, within 16384 bits");
+        return TG_OK;
+    }
+    if (tg_slice_eq(kty, TG_S("oct"))) {
+        parts->kty = TG_KTY_OCT;
+        if (!hmac)
+            return tg_fail(err, TG_UNSUPPORTED, "a symmetric key is only taken from a local file with HS* named");
+        if (!member_bytes(jwk, "k", parts->main, sizeof(parts->main), &parts->main_len))
+            return tg_fail(err, TG_BAD_INPUT, "a symmetric key needs \"k\" in base64url, of at most 2048 bytes");
+        return TG_OK;
+    }
+    if (!tg_slice_eq(kty, TG_S("EC")) && !tg_slice_eq(kty, TG_S("OKP")))
+        return tg_fail(err, TG_UNSUPPORTED, "its \"kty\" is not known");
+    if (!tg_json_str(tg_json_get(jwk, "crv"), &crv))
+        return tg_fail(err, TG_BAD_INPUT, "no \"crv\"");
+    if (tg_slice_eq(kty, TG_S("EC"))) {
+        parts->kty = TG_KTY_EC;
+        parts->curve = tg_curve_by_crv(crv);
+    } else {
+        parts->kty = TG_KTY_OKP;
+    }
+    if (parts->kty == TG_KTY_EC ? !parts->curve : !tg_slice_eq(crv, TG_S("Ed25519")))
+        return tg_fail(err, TG_UNSUPPORTED, "its \"crv\" is not known");
+    if (!member_bytes(jwk, "x", parts->main, sizeof(parts->main), &parts->main_len) ||
+        (parts->kty == TG_KTY_EC && !member_bytes(jwk, "y", parts->second, sizeof(parts->second), &parts->second_len)))
+        return tg_fail(err, TG_BAD_INPUT, "coordinates are missing or no base64url");
+    return TG_OK;
+}
+
+/* RFC 7517 §4.2 and §4.3: what the key says it is for. Absent: anything. */
+static enum tg_status check_purpose(const cJSON *jwk, struct tg_err *err)
+{
+    const cJSON *use = tg_json_get(jwk, "use"), *ops = tg_json_get(jwk, "key_ops"), *op;
+    struct tg_slice text;
+    bool verify = false;
+
+    if (use && (!tg_json_str(use, &text) || !tg_slice_eq(text, TG_S("sig"))))
+        return tg_fail(err, TG_UNSUPPORTED, "its \"use\" is not \"sig\"");
+    if (!ops)
+        return TG_OK;
+    if (!cJSON_IsArray(ops))
+        return tg_fail(err, TG_BAD_INPUT, "its \"key_ops\" is no list");
+    cJSON_ArrayForEach(op, ops) {
+        if (!tg_json_str(op, &text))
+            return tg_fail(err, TG_BAD_INPUT, "its \"key_ops\" holds what is no text");
+        verify = verify || tg_slice_eq(text, TG_S("verify"));
+    }
+    if (!verify)
+        return tg_fail(err, TG_UNSUPPORTED, "its \"key_ops\" lacks \"verify\"");
+    return TG_OK;
+}
+
+static enum tg_status read_key(const cJSON *jwk, bool hmac, struct tg_slice *kid, struct tg_jwk **out,
+                               struct tg_err *err)
+{
+    const cJSON *kid_node = tg_json_get(jwk, "kid"), *alg_node = tg_json_get(jwk, "alg");
+    struct tg_key_parts parts;
+    enum tg_alg own_alg = TG_ALG_COUNT;
+    struct tg_slice text;
+    enum tg_status st;
+
+    if (!cJSON_IsObject(jwk))
+        return tg_fail(err, TG_BAD_INPUT, "it is no JSON object");
+    if (kid_node && !tg_json_str(kid_node, kid))
+        return tg_fail(err, TG_BAD_INPUT, "its \"kid\" is no text");
+    if ((st = check_purpose(jwk, err)) != TG_OK)
+        return st;
+    if (alg_node && (!tg_json_str(alg_node, &text) || !tg_alg_parse(text, &own_alg)))
+        return tg_fail(err, TG_UNSUPPORTED, "its \"alg\" is no signature algorithm known here");
+    st = read_parts(jwk, hmac, &parts, err);
+    if (st == TG_OK)
+        st = tg_key_new(&parts, *kid, own_alg, out, err);
+    OPENSSL_cleanse(&parts, sizeof(parts));              /* it may have held a secret */
+    return st;
+}
+
+static void add_jwk(struct tg_jwks *set, size_t i, const cJSON *jwk, bool hmac)
+{
+    struct tg_slice kid = {0};
+    struct tg_err err;
+
+    if (read_key(jwk, hmac, &kid, &set->keys[set->count], &err) == TG_OK)
+        set->count++;
+    else
+        skip(set, i, kid, &err);
+}
+
+enum tg_status tg_jwks_parse(struct tg_slice json, bool hmac, struct tg_jwks **out, struct tg_err *err)
+{
+    cJSON *root = NULL;
+    const cJSON *keys, *jwk;
+    struct tg_jwks *set;
+    size_t count = 0, i = 0;
+    enum tg_status st = tg_json_parse(json, NULL, &root, err);
+
+    if (st != TG_OK)
+        return st == TG_LIMIT ? st : TG_BAD_INPUT;
+    keys = tg_json_get(root, "keys");
+    if (keys ? !cJSON_IsArray(keys) : !tg_json_get(root, "kty")) {
+        st = tg_fail(err, TG_BAD_INPUT, "no JWK set (an object with a list \"keys\") and no JWK");
+        goto out;
+    }
+    cJSON_ArrayForEach(jwk, keys)
+        count++;
+    if (count > KEYS_MAX) {
+        st = tg_fail(err, TG_LIMIT, "a JWK set of %zu keys, more than %d", count, KEYS_MAX);
+        goto out;
+    }
+    set = set_new(keys ? count : 1);
+    if (!keys)
+        add_jwk(set, 0, root, hmac);
+    cJSON_ArrayForEach(jwk, keys)
+        add_jwk(set, i++, jwk, hmac);
+    *out = set;
+out:
+    cJSON_Delete(root);
+    return st;
+}
+
+/* ---- PEM and secrets ---- */
+
+/* NULL when the block is nothing that holds a public key. */
+static EVP_PKEY *pkey_from_block(const char *name, const uint8_t *der, long len)
+{
+    EVP_PKEY *pkey = NULL;
+    X509 *cert;
+
+    if (strcmp(name, PEM_STRING_PUBLIC) == 0)
+        return d2i_PUBKEY(NULL, &der, len);
+    if (strcmp(name, PEM_STRING_RSA_PUBLIC) == 0)
+        return d2i_PublicKey(EVP_PKEY_RSA, NULL, &der, len);
+    if (strcmp(name, PEM_STRING_X509) == 0) {
+        if ((cert = d2i_X509(NULL, &der, len)))
+            pkey = X509_get_pubkey(cert);
+        X509_free(cert);
+        return pkey;
+    }
+    if (strcmp(name, PEM_STRING_PKCS8INF) == 0 || strcmp(name, PEM_STRING_RSA) == 0 ||
+        strcmp(name, PEM_STRING_ECPRIVATEKEY) == 0)
+        return d2i_AutoPrivateKey(NULL, &der, len);
+    return NULL;
+}
+
+/* The first block that is a key; "EC PARAMETERS" and the like before it are passed over. */
+static EVP_PKEY *pkey_from_pem(struct tg_slice pem)
+{
+    BIO *bio = pem.len > 0 && pem.len <= 1 << 20 ? BIO_new_mem_buf(pem.ptr, (int)pem.len) : NULL;
+    EVP_PKEY *pkey = NULL;
+    char *name = NULL, *header = NULL;
+    uint8_t *der = NULL;
+    long len;
+
+    ERR_clear_error();
+    while (bio && !pkey && PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
+        if (!*header)                                    /* "Proc-Type: 4,ENCRYPTED": nobody to ask for a password */
+            pkey = pkey_from_block(name, der, len);
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_clear_free(der, (size_t)len);
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return pkey;
+}
+
+enum tg_status tg_jwks_from_pem(struct tg_slice pem, struct tg_jwks **out, struct tg_err *err)
+{
+    EVP_PKEY *pkey = pkey_from_pem(pem);
+    struct tg_key_parts parts;
+    struct tg_jwk *key = NULL;
+    enum tg_status st;
+
+    if (!pkey)
+        return tg_fail(err, TG_BAD_INPUT, "no PEM with a public key, a certificate or an unencrypted private key");
+    st = tg_parts_from_pkey(pkey, &parts, err);
+    EVP_PKEY_free(pkey);
+    if (st == TG_OK)
+        st = tg_key_new(&parts, tg_slice(NULL, 0), TG_ALG_COUNT, &key, err);
+    if (st != TG_OK)
+        return st;
+    *out = set_new(1);
+    (*out)->keys[(*out)->count++] = key;
+    return TG_OK;
+}
+
+enum tg_status tg_jwks_from_secret(struct tg_slice secret, struct tg_jwks **out, struct tg_err *err)
+{
+    struct tg_key_parts parts = {.kty = TG_KTY_OCT};
+    struct tg_jwk *key = NULL;
+    enum tg_status st;
+
+    if (secret.len > sizeof(parts.main))
+        return tg_fail(err, TG_LIMIT, "an HMAC secret of %zu bytes, more than %zu", secret.len, sizeof(parts.main));
+    if (secret.len)
+        memcpy(parts.main, secret.ptr, secret.len);
+    parts.main_len = secret.len;
+    st = tg_key_new(&parts, tg_slice(NULL, 0), TG_ALG_COUNT, &key, err);
+    OPENSSL_cleanse(&parts, sizeof(parts));
+    if (st != TG_OK)
+        return st;
+    *out = set_new(1);
+    (*out)->keys[(*out)->count++] = key;
+    return TG_OK;
+}
+
+/* ---- the set ---- */
+
+struct tg_jwks *tg_jwks_ref(struct tg_jwks *set)
+{
+    atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+    return set;
+}
+
+void tg_jwks_unref(struct tg_jwks *set)
+{
+    if (!set || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < set->count; i++)
+        tg_key_free(set->keys[i]);
+    for (size_t i = 0; i < set->skipped; i++)
+        free(set->reasons[i]);
+    free(set->keys);
+    free(set->reasons);
+    free(set);
+}
+
+size_t tg_jwks_count(const struct tg_jwks *set)
+{
+    return set->count;
+}
+
+size_t tg_jwks_skipped(const struct tg_jwks *set)
+{
+    return set->skipped;
+}
+
+const char *tg_jwks_skip_reason(const struct tg_jwks *set, size_t i)
+{
+    return i < set->skipped ? set->reasons[i] : NULL;
+}
+
+const struct tg_jwk *tg_jwks_key(const struct tg_jwks *set, size_t i)
+{
+    return set->keys[i];
+}
+
+bool tg_jwks_covers(const struct tg_jwks *after, const struct tg_jwks *before)
+{
+    for (size_t i = 0; i < before->count; i++) {
+        bool found = false;
+
+        for (size_t k = 0; k < after->count && !found; k++)
+            found = tg_key_eq(before->keys[i], after->keys[k]);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+void tg_jwks_print(const struct tg_jwks *set, struct tg_buf *out)
+{
+    bool first = true;
+
+    tg_buf_adds(out, "{\"keys\":[");
+    for (size_t i = 0; i < set->count; i++) {
+        if (!set->keys[i]->text)
+            continue;
+        if (!first)
+            tg_buf_addc(out, ',');
+        tg_buf_adds(out, set->keys[i]->text);
+        first = false;
+    }
+    tg_buf_adds(out, "]}");
+}
