@@ -1,0 +1,92 @@
+/*
+ * route - the `routes`, `policies`, `policies_dir` and `upstream` sections, and finding the route of a request.
+ *
+ * Setting names are Pomerium's. Everything is compiled when read: programs, forwarding rules, the match table.
+ * Immutable; memory from the arena of the snapshot. Threads: any.
+ */
+#pragma once
+#include "base/setting.h"
+#include "http/forward.h"
+#include "http/uri.h"
+#include "policy/ppl.h"
+
+enum tg_error_format { TG_FORMAT_ZERO, TG_FORMAT_PROBLEM, TG_FORMAT_OAUTH, TG_FORMAT_POMERIUM, TG_FORMAT_ZEROPS,
+                       TG_FORMAT_ZITADEL };
+#define TG_ERROR_FORMAT_CHOICES "zero|problem|oauth|pomerium|zerops|zitadel"
+
+struct tg_target {                                       /* one element of `to` */
+    struct tg_url url;                                   /* path: put before the forwarded path; no slash at its end */
+    struct tg_slice text;                                /* as written, for messages */
+    struct tg_slice authority;                           /* Host to send unless preserve_host_header */
+    uint32_t weight;                                     /* 1 unless said: "http://a:80,3" as Pomerium writes it */
+    bool echo;                                           /* `echo:`: the built-in echo, for trying out */
+};
+
+#define TG_ROUTE_NO_TIMEOUT_MS (365 * INT64_C(86400000)) /* `timeout: none` or 0s: needs no special case */
+
+struct tg_policy_text {                                  /* of the policy that tg_verdict.policy counts */
+    struct tg_slice name, explanation, remediation;
+};
+
+struct tg_route {
+    unsigned index;                                      /* position in the configuration */
+    struct tg_slice name;                                /* given, or "route-<index>"; a metric label */
+    /* match */
+    struct tg_slice from_host;                           /* lower case, no port; empty: any; ".a.b" for `*.a.b` */
+    int from_port;                                       /* -1: any */
+    struct tg_slice prefix, path;                        /* literal, against the canonical path; ptr NULL: not given; at
+                                                            most one of them, with prefix_rewrite at least one */
+    /* where to */
+    struct tg_target *targets;
+    size_t target_count;
+    struct tg_slice prefix_rewrite;                      /* replaces the matched prefix or path; ptr NULL: none */
+    bool preserve_host_header, allow_websockets;
+    struct tg_forward_rules *forward;
+    struct tg_slice host_rewrite;                        /* ptr NULL: none */
+    int64_t timeout_ms, idle_timeout_ms;                 /* 0: the general ones; TG_ROUTE_NO_TIMEOUT_MS: none */
+    uint64_t max_request_bytes;                          /* 0: the general limit; UINT64_MAX: said to be none */
+    /* who */
+    const struct tg_slice *provider_names;               /* identity_providers; count 0: any */
+    size_t provider_count;
+    uint64_t providers;                                  /* bit i: provider i may be used; set by whoever knows them */
+    const struct tg_program *policy;
+    const struct tg_policy_text *policy_texts;           /* all empty for the inline policy */
+    size_t policy_count;
+    bool public_access, any_authenticated, show_error_details, pass_identity_headers, strip_authorization;
+    int error_format;                                    /* enum tg_error_format, the general one when not said */
+    const cJSON *node;                                   /* as written, for messages */
+};
+
+struct tg_route_defaults {                               /* general settings that a route may override */
+    bool pass_identity_headers, strip_authorization;
+    int error_format;
+    struct tg_string_map claims_headers;                 /* jwt_claims_headers: header name to claim */
+};
+
+struct tg_routes;
+/*
+ * Reads `routes` or the short form `upstream` (never both), `policies`, `policies_dir`. Every error is collected.
+ * `root`: the whole configuration. Warnings: a route that can never match, a route without any policy (it denies),
+ * traps of PPL.
+ */
+bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct tg_route_defaults *defaults,
+                    struct tg_arena *arena, struct tg_routes **out, struct tg_problems *problems);
+/*
+ * One route's settings from an object (explain --batch: from and to optional). `policies` holds PPL documents or items
+ * {name, ppl, ...} here, as there are no named ones. NULL when it added errors.
+ */
+struct tg_route *tg_route_read_one(const struct tg_tree *tree, const cJSON *node,
+                                   const struct tg_route_defaults *defaults, struct tg_arena *arena,
+                                   struct tg_problems *problems);
+/*
+ * `host`: in any case, no port, no brackets; `port`: of the request, -1 when none was said (then a `from` with port 80
+ * matches). `path`: canonical. The first route in the order of the configuration that matches wins; NULL: none.
+ * No allocation.
+ */
+const struct tg_route *tg_routes_match(const struct tg_routes *routes, struct tg_slice host, int port,
+                                       struct tg_slice path);
+size_t tg_routes_count(const struct tg_routes *routes);
+struct tg_route *tg_routes_at(const struct tg_routes *routes, size_t i);
+
+extern const struct tg_setting tg_route_settings[], tg_policy_settings[];
+extern const size_t tg_route_setting_count, tg_policy_setting_count;

@@ -1,0 +1,108 @@
+/*
+ * internal - what the files of this folder share: named policies, a route as written, the steps that read it.
+ */
+#pragma once
+#include "base/json.h"
+#include "store/route.h"
+
+/* ---- policies.c, policies_dir.c: policies by name ---- */
+struct named_policy {
+    struct tg_policy_text text;
+    bool enforced;
+    bool broken;                                         /* its errors are told already: routes pass it over */
+    const cJSON *ppl;
+    const struct tg_tree *tree;                          /* of `ppl` */
+    const char *where;                                   /* "policy only-staff", for messages of the PPL compiler */
+};
+struct policy_set {
+    struct named_policy *items;                          /* in order: `policies`, then policies_dir by file name */
+    size_t count, cap;
+    struct tg_tree **files;                              /* owned: `ppl` points into them */
+    size_t file_count;
+};
+
+/* Reads both sections; every error becomes a problem. Fill a zeroed set; end it with policy_set_fini in any case. */
+void policy_set_read(struct policy_set *set, const struct tg_tree *tree, const cJSON *root, struct tg_arena *arena,
+                     struct tg_problems *problems);
+void policy_set_fini(struct policy_set *set);
+const struct named_policy *policy_set_find(const struct policy_set *set, struct tg_slice name);
+/* The nearest name when it is near enough for a typing error, else NULL. */
+const char *policy_set_nearest(const struct policy_set *set, struct tg_slice name, struct tg_arena *arena);
+/* Whether `node` is an item {name, ppl, ...} rather than a bare PPL document. */
+bool policy_is_item(const cJSON *node);
+/* Reads and tries one item, or bare PPL. `stem`: its name when it says none; ptr NULL: it needs none. */
+void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJSON *node, struct tg_slice stem,
+                 const char *where, struct tg_arena *arena, struct tg_problems *problems);
+/* Grows the set by one, named; a second one of that name is an error. */
+void policy_set_add(struct policy_set *set, const struct named_policy *policy, const cJSON *node,
+                    struct tg_problems *problems);
+void policies_dir_read(struct policy_set *set, const struct tg_tree *tree, const cJSON *dir, struct tg_arena *arena,
+                       struct tg_problems *problems);
+
+/* ---- one route ---- */
+struct route_text {                                      /* settings of a route, as written */
+    struct tg_slice name, description, from, prefix, path, prefix_rewrite, host_rewrite;
+    struct tg_slice bearer_token_format, load_balancing_policy;
+    struct tg_strings to, providers, policies, allowed_users, allowed_domains, remove_request_headers;
+    struct tg_string_map set_request_headers, set_response_headers;
+    const cJSON *policy, *policies_node, *allowed_idp_claims;
+    bool preserve_host_header, allow_websockets, public_access, any_authenticated, cors_preflight, show_error_details;
+    bool pass_identity_headers;
+    int forward_authorization, error_format;
+    int64_t timeout_ms, idle_timeout_ms;
+    uint64_t max_request_bytes;
+};
+struct route_reader {                                    /* what the steps need to know about the route at hand */
+    const struct tg_tree *tree;
+    const cJSON *node;
+    const char *where;                                   /* "routes[3]" or "route orders": starts every message */
+    const struct tg_route_defaults *defaults;
+    const struct policy_set *policies;                   /* NULL: alone; `policies` then holds documents, not names */
+    struct tg_arena *arena;
+    struct tg_problems *problems;
+};
+/* Adds a problem at the setting `name`: "WHERE.NAME: sentence"; at the route itself when it is not there. */
+void route_problem(const struct route_reader *r, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void route_warning(const struct route_reader *r, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* route_read.c: all of them. NULL when it added errors. `target_needed`: `to` is required. */
+struct tg_route *route_read(const struct route_reader *r, unsigned index, bool target_needed);
+/* The short form `upstream: URL`. */
+struct tg_route *route_read_short(const struct route_reader *r, struct tg_slice url);
+/* route_target.c: `from`, `to` */
+void route_read_from(const struct route_reader *r, struct tg_slice text, struct tg_route *out);
+void route_read_to(const struct route_reader *r, const struct tg_slice *items, size_t count, struct tg_route *out);
+/* route_fields.c: header settings to out->forward */
+void route_read_fields(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
+/* route_policy.c: policies and flags to out->policy */
+void route_read_policy(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
+
+/* ---- route_match.c ---- */
+struct route_list {
+    const struct tg_route **items;                       /* in the order of the configuration */
+    size_t count;
+};
+struct host_entry {
+    struct tg_slice host;                                /* ptr NULL: free */
+    struct route_list routes;
+};
+struct route_table {
+    struct host_entry *hosts;                            /* open addressing by tg_hash */
+    size_t slots;                                        /* a power of two */
+    struct route_list open;                              /* of any host or of a wildcard */
+};
+void route_table_build(struct route_table *table, struct tg_route *const *routes, size_t count, struct tg_arena *arena);
+/* Whether every request that `later` matches is matched by `earlier`. */
+bool route_covers(const struct tg_route *earlier, const struct tg_route *later);
+
+#define HOST_MAX 255
+/* Lower case, without a trailing dot, IPv6 in its one form, into `out`. False when too long to be a host. */
+bool host_fold(struct tg_slice host, char out[static HOST_MAX + 1], struct tg_slice *folded);
+
+struct tg_routes {
+    struct tg_route **items;
+    size_t count;
+    struct route_table table;
+};

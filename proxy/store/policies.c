@@ -1,0 +1,184 @@
+/*
+ * policies - named policies: the items of `policies`, and the set that routes choose from.
+ *
+ * A policy is compiled once for itself as soon as it is read: its errors are told at its own place, once, whether or
+ * not a route uses it; routes pass a broken one over, and as there was an error no route is put into service anyway.
+ */
+#include "internal.h"
+#include <stdlib.h>
+
+#define NAME_MAX_BYTES 200
+
+struct policy_item {                                     /* one item, as written */
+    struct tg_slice name, description, explanation, remediation;
+    const cJSON *ppl;
+    bool enforced;
+    int mode;
+};
+
+#define ROW(member, name, kind, dflt, choices, flags, help) \
+    TG_SETTING(struct policy_item, member, name, kind, dflt, 0, 0, choices, flags, help)
+const struct tg_setting tg_policy_settings[] = {
+    ROW(name, "name", TG_SET_STRING, NULL, NULL, 0, "what routes call it"),
+    ROW(description, "description", TG_SET_STRING, NULL, NULL, 0, "free text for people, not used otherwise"),
+    ROW(ppl, "ppl", TG_SET_NODE, NULL, NULL, TG_SET_REQUIRED, "the PPL document"),
+    ROW(enforced, "enforced", TG_SET_BOOL, "false", NULL, 0, "true: part of every route, public ones too"),
+    ROW(explanation, "explanation", TG_SET_STRING, NULL, NULL, 0, "told to whom it denies, with show_error_details"),
+    ROW(remediation, "remediation", TG_SET_STRING, NULL, NULL, 0, "what the caller can do about it"),
+    ROW(mode, "mode", TG_SET_ENUM, "enforce", "enforce|shadow", 0, "enforce; shadow is not supported yet"),
+};
+const size_t tg_policy_setting_count = ARRAY_LEN(tg_policy_settings);
+#undef ROW
+
+bool policy_is_item(const cJSON *node)
+{
+    if (!cJSON_IsObject(node))
+        return false;
+    for (size_t i = 0; i < tg_policy_setting_count; i++)
+        if (tg_json_get(node, tg_policy_settings[i].name))
+            return true;
+    return false;
+}
+
+static bool is_plain_text(struct tg_slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static void check_name(const struct named_policy *policy, const struct tg_tree *tree, const cJSON *node,
+                       const char *where, struct tg_problems *problems)
+{
+    const cJSON *name = tg_json_get(node, "name");
+    struct tg_slice text = policy->text.name;
+
+    if (text.len == 0)
+        tg_problem_at(problems, tree, name ? name : node, "%s.name: routes choose a policy by its name: it needs one",
+                      where);
+    else if (text.len > NAME_MAX_BYTES || !is_plain_text(text))
+        tg_problem_at(problems, tree, name ? name : node, "%s.name: at most %d bytes without control characters", where,
+                      NAME_MAX_BYTES);
+}
+
+/* Whether the PPL compiles by itself; its errors and warnings are told. */
+static bool try_out(const struct named_policy *policy, struct tg_problems *problems)
+{
+    struct tg_arena scratch;
+    bool ok;
+
+    tg_arena_init(&scratch, NULL, 0);
+    ok = tg_ppl_add(tg_ppl_builder_new(&scratch), policy->tree, policy->ppl, policy->where, problems);
+    tg_arena_fini(&scratch);
+    return ok;
+}
+
+void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJSON *node, struct tg_slice stem,
+                 const char *where, struct tg_arena *arena, struct tg_problems *problems)
+{
+    struct policy_item item = {.ppl = node};
+    size_t errors = problems->errors;
+
+    *out = (struct named_policy){.tree = tree, .broken = true, .where = where};
+    if (policy_is_item(node)) {
+        item.ppl = NULL;
+        tg_settings_read(tg_policy_settings, tg_policy_setting_count, tree, node, where, false, arena, &item, problems);
+        if (item.mode == 1)
+            tg_problem_at(problems, tree, tg_json_get(node, "mode"), "%s.mode: shadow policies are not supported yet",
+                          where);
+    }
+    out->text.name = item.name.ptr ? item.name : tg_arena_dup(arena, stem);
+    out->text.explanation = item.explanation;
+    out->text.remediation = item.remediation;
+    out->enforced = item.enforced;
+    out->ppl = item.ppl;
+    if (stem.ptr || item.name.ptr)
+        check_name(out, tree, node, where, problems);
+    if (is_plain_text(out->text.name) && out->text.name.len > 0)
+        out->where = tg_arena_printf(arena, "policy " TG_S_FMT, TG_S_ARG(out->text.name)).ptr;
+    if (out->ppl && try_out(out, problems))
+        out->broken = problems->errors != errors;
+}
+
+const struct named_policy *policy_set_find(const struct policy_set *set, struct tg_slice name)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (tg_slice_eq(set->items[i].text.name, name))
+            return &set->items[i];
+    return NULL;
+}
+
+const char *policy_set_nearest(const struct policy_set *set, struct tg_slice name, struct tg_arena *arena)
+{
+    const char **names = TG_ARENA_ARRAY(arena, const char *, set->count);
+
+    for (size_t i = 0; i < set->count; i++)
+        names[i] = tg_arena_str(arena, set->items[i].text.name);
+    return tg_nearest(tg_arena_str(arena, name), names, set->count);
+}
+
+void policy_set_add(struct policy_set *set, const struct named_policy *policy, const cJSON *node,
+                    struct tg_problems *problems)
+{
+    const struct named_policy *first = policy_set_find(set, policy->text.name);
+
+    if (policy->text.name.len > 0 && first) {
+        unsigned line = 0, column = 0;
+
+        tg_tree_place(first->tree, first->ppl, &line, &column);
+        tg_problem_at(problems, policy->tree, node,
+                      "there are two policies named \"" TG_S_FMT "\"; the other is at %s:%u",
+                      TG_S_ARG(policy->text.name), first->tree->file, line);
+        return;
+    }
+    if (set->count == set->cap) {
+        set->cap = set->cap ? set->cap * 2 : 16;
+        set->items = tg_realloc(set->items, set->cap * sizeof(*set->items));
+    }
+    set->items[set->count++] = *policy;
+}
+
+static void read_list(struct policy_set *set, const struct tg_tree *tree, const cJSON *list, struct tg_arena *arena,
+                      struct tg_problems *problems)
+{
+    const cJSON *node;
+    size_t i = 0;
+
+    if (!cJSON_IsArray(list)) {
+        tg_problem_at(problems, tree, list, "policies: must be a list of {name, ppl, ...}");
+        return;
+    }
+    cJSON_ArrayForEach(node, list) {
+        const char *where = tg_arena_printf(arena, "policies[%zu]", i++).ptr;
+        struct named_policy policy;
+
+        if (!policy_is_item(node)) {
+            tg_problem_at(problems, tree, node, "%s: must be a mapping with at least `name` and `ppl`", where);
+            continue;
+        }
+        policy_read(&policy, tree, node, TG_S(""), where, arena, problems);
+        policy_set_add(set, &policy, node, problems);
+    }
+}
+
+void policy_set_read(struct policy_set *set, const struct tg_tree *tree, const cJSON *root, struct tg_arena *arena,
+                     struct tg_problems *problems)
+{
+    const cJSON *list = tg_json_get(root, "policies");
+    const cJSON *dir = tg_json_get(root, "policies_dir");
+
+    if (list && !cJSON_IsNull(list))
+        read_list(set, tree, list, arena, problems);
+    if (dir && !cJSON_IsNull(dir))
+        policies_dir_read(set, tree, dir, arena, problems);
+}
+
+void policy_set_fini(struct policy_set *set)
+{
+    for (size_t i = 0; i < set->file_count; i++)
+        tg_tree_free(set->files[i]);
+    free(set->files);
+    free(set->items);
+    *set = (struct policy_set){0};
+}

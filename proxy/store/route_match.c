@@ -1,0 +1,118 @@
+/*
+ * route_match - from host, port and path to a route.
+ *
+ * Two lists in the order of the configuration are walked as one: the routes of exactly this host, found by its hash,
+ * and those of any host or of a wildcard. Nothing is allocated; with thousands of other hosts configured a request
+ * costs as much as with one.
+ */
+#include "base/hash.h"
+#include "internal.h"
+
+static bool is_open(const struct tg_route *route)
+{
+    return route->from_host.len == 0 || route->from_host.ptr[0] == '.';
+}
+
+static bool host_matches(struct tg_slice pattern, struct tg_slice host)
+{
+    if (pattern.len == 0)
+        return true;
+    if (pattern.ptr[0] == '.')                           /* the asterisk is at least one character, as in Pomerium */
+        return host.len > pattern.len && tg_slice_ends_with(host, pattern);
+    return tg_slice_eq(pattern, host);
+}
+
+static bool port_matches(int from_port, int port)
+{
+    return from_port < 0 || from_port == (port < 0 ? 80 : port);
+}
+
+static bool path_matches(const struct tg_route *route, struct tg_slice path)
+{
+    if (route->path.ptr)
+        return tg_slice_eq(route->path, path);
+    return !route->prefix.ptr || tg_slice_starts_with(path, route->prefix);
+}
+
+/* The slot of that host, or the free one where it belongs. */
+static struct host_entry *slot_of(const struct route_table *table, struct tg_slice host)
+{
+    size_t i = (size_t)tg_hash_slice(host) & (table->slots - 1);
+
+    while (table->hosts[i].host.ptr && !tg_slice_eq(table->hosts[i].host, host))
+        i = (i + 1) & (table->slots - 1);
+    return &table->hosts[i];
+}
+
+void route_table_build(struct route_table *table, struct tg_route *const *routes, size_t count, struct tg_arena *arena)
+{
+    struct route_list *list;
+
+    *table = (struct route_table){.slots = 2};
+    while (table->slots < count * 2 + 1)                 /* at most half full, so that a search ends */
+        table->slots *= 2;
+    table->hosts = TG_ARENA_ARRAY(arena, struct host_entry, table->slots);
+    for (size_t i = 0; i < count; i++) {                 /* first count, then fill: the lists are as long as needed */
+        if (is_open(routes[i])) {
+            table->open.count++;
+            continue;
+        }
+        struct host_entry *entry = slot_of(table, routes[i]->from_host);
+
+        entry->host = routes[i]->from_host;
+        entry->routes.count++;
+    }
+    for (size_t i = 0; i < table->slots; i++) {
+        list = &table->hosts[i].routes;
+        list->items = TG_ARENA_ARRAY(arena, const struct tg_route *, list->count);
+        list->count = 0;
+    }
+    table->open.items = TG_ARENA_ARRAY(arena, const struct tg_route *, table->open.count);
+    table->open.count = 0;
+    for (size_t i = 0; i < count; i++) {
+        list = is_open(routes[i]) ? &table->open : &slot_of(table, routes[i]->from_host)->routes;
+        list->items[list->count++] = routes[i];
+    }
+}
+
+const struct tg_route *tg_routes_match(const struct tg_routes *routes, struct tg_slice host, int port,
+                                       struct tg_slice path)
+{
+    static const struct route_list none = {NULL, 0};
+    const struct route_table *table = &routes->table;
+    const struct route_list *exact = &none, *open = &table->open;
+    char buf[HOST_MAX + 1];
+    struct tg_slice name = {NULL, 0};
+
+    if (host_fold(host, buf, &name) && name.len > 0)
+        exact = &slot_of(table, name)->routes;
+    for (size_t i = 0, j = 0; i < exact->count || j < open->count;) {
+        bool from_exact = j == open->count || (i < exact->count && exact->items[i]->index < open->items[j]->index);
+        const struct tg_route *route = from_exact ? exact->items[i++] : open->items[j++];
+
+        if ((from_exact || host_matches(route->from_host, name)) && port_matches(route->from_port, port) &&
+            path_matches(route, path))
+            return route;
+    }
+    return NULL;
+}
+
+static bool covers_host(struct tg_slice earlier, struct tg_slice later)
+{
+    return host_matches(earlier, later) || tg_slice_eq(earlier, later);
+}
+
+bool route_covers(const struct tg_route *earlier, const struct tg_route *later)
+{
+    if (!covers_host(earlier->from_host, later->from_host))
+        return false;
+    if (earlier->from_port >= 0 && earlier->from_port != later->from_port)
+        return false;
+    if (earlier->path.ptr)
+        return later->path.ptr && tg_slice_eq(earlier->path, later->path);
+    if (!earlier->prefix.ptr)
+        return true;
+    if (earlier->prefix.len == 1)                        /* "/" */
+        return true;
+    return tg_slice_starts_with(later->path.ptr ? later->path : later->prefix, earlier->prefix);
+}

@@ -1,0 +1,107 @@
+/*
+ * route_settings - every setting of a route by name: what is honoured, and what Pomerium has and tollgate refuses.
+ */
+#include "internal.h"
+
+#define ROW(member, name, kind, help) TG_SETTING(struct route_text, member, name, kind, NULL, 0, 0, NULL, 0, help)
+#define ROW_BOOL(member, name, help) \
+    TG_SETTING(struct route_text, member, name, TG_SET_BOOL, "false", 0, 0, NULL, 0, help)
+#define ROW_ENUM(member, name, choices, help) \
+    TG_SETTING(struct route_text, member, name, TG_SET_ENUM, NULL, 0, 0, choices, 0, help)
+#define ROW_RANGE(member, name, kind, max, help) \
+    TG_SETTING(struct route_text, member, name, kind, NULL, 0, max, NULL, 0, help)
+#define LATER(name, help) {name, TG_SET_LATER, 0, NULL, 0, 0, NULL, 0, help}
+
+#define YEAR_MS (365 * INT64_C(86400000))
+#define REGEX "regular expressions are not available here; use prefix or path"
+#define HOST_SOURCE "use host_rewrite or preserve_host_header"
+#define UPSTREAM_TLS "requests are forwarded without TLS"
+#define LOGIN "there is no login and no session here, only bearer tokens"
+#define UPGRADES "the only upgrade is a websocket (allow_websockets)"
+#define BALANCE "several URLs are used in turn"
+
+const struct tg_setting tg_route_settings[] = {
+    ROW(name, "name", TG_SET_STRING, "in logs and metrics; route-<index> when absent"),
+    ROW(description, "description", TG_SET_STRING, "free text for people, not used otherwise"),
+    /* what it matches */
+    ROW(from, "from", TG_SET_STRING, "https://host[:port]; without a port any port, absent: any host"),
+    ROW(prefix, "prefix", TG_SET_STRING, "the path starts with this, literally"),
+    ROW(path, "path", TG_SET_STRING, "the path is this"),
+    /* where it goes */
+    ROW(to, "to", TG_SET_STRINGS, "URL of the service, or several used in turn; \"URL,weight\"; echo: answers itself"),
+    ROW(prefix_rewrite, "prefix_rewrite", TG_SET_STRING, "replaces the matched prefix, literally"),
+    ROW_BOOL(preserve_host_header, "preserve_host_header", "forward the client's Host instead of the one in `to`"),
+    ROW(host_rewrite, "host_rewrite", TG_SET_STRING, "Host to forward instead of the one in `to`"),
+    ROW_BOOL(allow_websockets, "allow_websockets", "let a websocket through"),
+    ROW_RANGE(timeout_ms, "timeout", TG_SET_DURATION, YEAR_MS, "of a whole exchange; none or 0s: no limit"),
+    ROW_RANGE(idle_timeout_ms, "idle_timeout", TG_SET_DURATION, YEAR_MS, "of a stalled exchange; none or 0s: no limit"),
+    ROW(max_request_bytes, "max_request_bytes", TG_SET_SIZE, "of a request's body; none: no limit"),
+    ROW(load_balancing_policy, "load_balancing_policy", TG_SET_STRING, "round_robin"),
+    ROW(set_request_headers, "set_request_headers", TG_SET_STRING_MAP, "fields to forward instead of the client's"),
+    ROW(remove_request_headers, "remove_request_headers", TG_SET_STRINGS, "fields that are not forwarded"),
+    ROW(set_response_headers, "set_response_headers", TG_SET_STRING_MAP, "fields to answer instead of the service's"),
+    ROW_BOOL(pass_identity_headers, "pass_identity_headers", "tell the service who calls; the general one when absent"),
+    ROW_ENUM(forward_authorization, "forward_authorization", "keep|strip", "the caller's token to the service"),
+    /* who may */
+    ROW(providers, "identity_providers", TG_SET_STRINGS, "names of the providers whose tokens count; absent: any"),
+    ROW(bearer_token_format, "bearer_token_format", TG_SET_STRING, "jwt"),
+    ROW(policy, "policy", TG_SET_NODE, "one PPL document or a list"),
+    ROW(policies_node, "policies", TG_SET_NODE, "names of policies"),
+    ROW_BOOL(public_access, "allow_public_unauthenticated_access", "let everybody in, without a token too"),
+    ROW_BOOL(any_authenticated, "allow_any_authenticated_user", "let everybody in who has a valid token"),
+    ROW_BOOL(cors_preflight, "cors_allow_preflight", "let CORS preflight requests in without a token"),
+    ROW(allowed_users, "allowed_users", TG_SET_STRINGS, "user ids or e-mail addresses to let in"),
+    ROW(allowed_domains, "allowed_domains", TG_SET_STRINGS, "domains of e-mail addresses to let in"),
+    ROW(allowed_idp_claims, "allowed_idp_claims", TG_SET_NODE, "claims and the values to let in"),
+    ROW_BOOL(show_error_details, "show_error_details", "tell the caller a policy's explanation and remediation"),
+    ROW_ENUM(error_format, "error_format", TG_ERROR_FORMAT_CHOICES, "shape of tollgate's own answers"),
+    /* Pomerium's, not honoured */
+    LATER("redirect", "a route forwards to a service"),
+    LATER("response", "a route forwards to a service"),
+    LATER("regex", REGEX),
+    LATER("regex_priority_order", REGEX),
+    LATER("regex_rewrite_pattern", REGEX),
+    LATER("regex_rewrite_substitution", REGEX),
+    LATER("host_rewrite_header", HOST_SOURCE),
+    LATER("host_path_regex_rewrite_pattern", HOST_SOURCE),
+    LATER("host_path_regex_rewrite_substitution", HOST_SOURCE),
+    LATER("allow_spdy", UPGRADES),
+    LATER("allow_upgrades", UPGRADES),
+    LATER("rewrite_response_headers", "use set_response_headers"),
+    LATER("jwt_issuer_format", "there is no signed assertion yet"),
+    LATER("jwt_groups_filter", "there is no signed assertion yet"),
+    LATER("idp_access_token_allowed_audiences", "audiences belong to the identity provider"),
+    LATER("idp_client_id", LOGIN),
+    LATER("idp_client_secret", LOGIN),
+    LATER("depends_on", LOGIN),
+    LATER("tls_skip_verify", UPSTREAM_TLS),
+    LATER("tls_upstream_server_name", UPSTREAM_TLS),
+    LATER("tls_server_name", UPSTREAM_TLS),
+    LATER("tls_upstream_allow_renegotiation", UPSTREAM_TLS),
+    LATER("tls_custom_ca", UPSTREAM_TLS),
+    LATER("tls_custom_ca_file", UPSTREAM_TLS),
+    LATER("tls_client_cert", UPSTREAM_TLS),
+    LATER("tls_client_key", UPSTREAM_TLS),
+    LATER("tls_client_cert_file", UPSTREAM_TLS),
+    LATER("tls_client_key_file", UPSTREAM_TLS),
+    LATER("tls_downstream_server_name", "a route has no certificate of its own"),
+    LATER("tls_downstream_client_ca", "client certificates are no matter of a route"),
+    LATER("tls_downstream_client_ca_file", "client certificates are no matter of a route"),
+    LATER("lb_config", BALANCE),
+    LATER("health_check", BALANCE),
+    LATER("health_checks", BALANCE),
+    LATER("healthy_panic_threshold", BALANCE),
+    LATER("outlier_detection", BALANCE),
+    LATER("circuit_breaker_thresholds", BALANCE),
+    LATER("enable_google_cloud_serverless_authentication", "credentials for the service are not added"),
+    LATER("kubernetes_service_account_token", "credentials for the service are not added"),
+    LATER("kubernetes_service_account_token_file", "credentials for the service are not added"),
+    LATER("set_authorization_header", "credentials for the service are not added"),
+    LATER("mcp", "MCP is not understood; `http_path` and `http_method` are"),
+    LATER("upstream_tunnel", "there is no SSH here"),
+    LATER("session_recording", "there is no SSH here"),
+    LATER("sub_policies", "name them in `policies`"),
+    LATER("allowed_groups", "use `policy` with groups or claim/groups"),
+    LATER("logo_url", "there is no portal"),
+};
+const size_t tg_route_setting_count = ARRAY_LEN(tg_route_settings);
