@@ -115,42 +115,49 @@ bool tg_equal_ct(struct tg_slice a, struct tg_slice b)
 static const char url_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 static const char std_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* The six bits of a character, or -1. */
-static inline int sextet(unsigned char c, char c62, char c63)
+/* Value of a character, 0x80 for one outside the alphabet; row 0 base64url, row 1 base64. */
+static uint8_t sextets[2][256];
+
+static __attribute__((constructor)) void fill_sextets(void)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == (unsigned char)c62 ? 62 : c == (unsigned char)c63 ? 63 : -1;
+    memset(sextets, 0x80, sizeof(sextets));
+    for (unsigned i = 0; i < 64; i++) {
+        sextets[0][(unsigned char)url_alphabet[i]] = (uint8_t)i;
+        sextets[1][(unsigned char)std_alphabet[i]] = (uint8_t)i;
+    }
 }
 
-/* Without padding; unused bits must be zero, so that one value has one spelling. */
-static inline bool decode(struct tg_slice in, char c62, char c63, uint8_t *out, size_t *out_len)
+/* Without padding; unused bits must be zero, so that one value has one spelling. Four characters at a time. */
+static bool decode(struct tg_slice in, const uint8_t value[256], uint8_t *out, size_t *out_len)
 {
-    uint32_t bits = 0;
-    unsigned have = 0;
-    size_t n = 0;
+    const uint8_t *p = (const uint8_t *)in.ptr;
+    uint8_t *to = out;
+    size_t tail = in.len % 4, i = 0;
+    uint8_t bad = 0;
 
-    if (in.len % 4 == 1)
+    if (tail == 1)
         return false;
-    for (size_t i = 0; i < in.len; i++) {
-        int six = sextet((unsigned char)in.ptr[i], c62, c63);
+    for (; i < in.len - tail; i += 4, to += 3) {
+        uint8_t a = value[p[i]], b = value[p[i + 1]], c = value[p[i + 2]], d = value[p[i + 3]];
 
-        if (six < 0)
-            return false;
-        bits = (bits & 0xff) << 6 | (uint32_t)six;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            out[n++] = (uint8_t)(bits >> have);
-        }
+        bad |= (uint8_t)(a | b | c | d);
+        to[0] = (uint8_t)(a << 2 | b >> 4);
+        to[1] = (uint8_t)(b << 4 | c >> 2);
+        to[2] = (uint8_t)(c << 6 | d);
     }
-    if (bits & ((1u << have) - 1))
+    if (tail) {
+        uint8_t a = value[p[i]], b = value[p[i + 1]], c = tail == 3 ? value[p[i + 2]] : 0;
+
+        bad |= (uint8_t)(a | b | c);
+        if (tail == 2 ? b & 15 : c & 3)
+            return false;
+        *to++ = (uint8_t)(a << 2 | b >> 4);
+        if (tail == 3)
+            *to++ = (uint8_t)(b << 4 | c >> 2);
+    }
+    if (bad & 0x80)
         return false;
-    *out_len = n;
+    *out_len = (size_t)(to - out);
     return true;
 }
 
@@ -185,7 +192,7 @@ static void encode(struct tg_slice in, const char *alphabet, bool pad, struct tg
 
 bool tg_base64url_decode(struct tg_slice in, uint8_t *out, size_t *out_len)
 {
-    return decode(in, '-', '_', out, out_len);
+    return decode(in, sextets[0], out, out_len);
 }
 
 void tg_base64url_encode(struct tg_slice in, struct tg_buf *out)
@@ -199,7 +206,7 @@ bool tg_base64_decode(struct tg_slice in, uint8_t *out, size_t *out_len)
         return false;
     for (int pads = 0; pads < 2 && in.len && in.ptr[in.len - 1] == '='; pads++)
         in.len--;
-    return decode(in, '+', '/', out, out_len);
+    return decode(in, sextets[1], out, out_len);
 }
 
 void tg_base64_encode(struct tg_slice in, struct tg_buf *out)

@@ -1,12 +1,12 @@
 /*
  * shard - sets of eight slots, counted on by compare-and-swap, given away under a lock.
  *
- * A state is: window number (32 bits), reached its limit (1), generation (3), count (28). Who counts reads the state,
+ * A state is: end of its window (32 bits), reached its limit (1), generation (3), count (28). Who counts reads the state,
  * then the key again: the state was this key's. Who gives a slot away marks the state BUSY, writes the key, then the
  * new state with the next generation: a compare-and-swap prepared for the former owner fails.
- * An entry is current in its own window and in the one before: a worker may have looked at the clock just before
- * another. Any other difference means that the window is past or that the clock was set back; either way counting
- * starts anew.
+ * For its own key an entry is current in its own window and in the one before: a worker may have looked at the clock just
+ * before another. Any other difference means that the window is past or that the clock was set back; either way counting
+ * starts anew. For others an entry is in use until its window ends; windows of every length share the table.
  */
 #include "base/shard.h"
 #include "base/err.h"
@@ -41,12 +41,13 @@ struct tg_shard {
 };
 struct charge {
     uint64_t key;
-    uint32_t window, limit, cost;
+    struct tg_shard_window window;
+    uint32_t limit, cost;
     uint32_t used;                                       /* the answer */
     bool ok;
 };
 
-static uint32_t window_of(uint64_t state)
+static uint32_t until_of(uint64_t state)
 {
     return (uint32_t)(state >> 32);
 }
@@ -66,14 +67,22 @@ static unsigned generation_of(uint64_t state)
     return (unsigned)(state >> 28) & 7;
 }
 
-static uint64_t pack(uint32_t window, bool full, unsigned generation, uint32_t count)
+static uint64_t pack(uint32_t until, bool full, unsigned generation, uint32_t count)
 {
-    return (uint64_t)window << 32 | (uint64_t)full << 31 | (uint64_t)(generation & 7) << 28 | count;
+    return (uint64_t)until << 32 | (uint64_t)full << 31 | (uint64_t)(generation & 7) << 28 | count;
 }
 
-static bool is_current(uint64_t state, uint32_t window)
+static bool is_current(uint64_t state, const struct tg_shard_window *w)
 {
-    return window_of(state) - window <= 1;
+    uint32_t ahead = until_of(state) - w->until_s;
+
+    return ahead == 0 || ahead == w->length_s;
+}
+
+/* Whether the slot still counts for somebody. An end too far ahead is one from before the clock was set back. */
+static bool in_use(uint64_t state, const struct tg_shard_window *w)
+{
+    return until_of(state) - w->now_s - 1 < 2 * TG_SHARD_WINDOW_MAX_S;
 }
 
 static void *map_zeroed(size_t size)
@@ -120,8 +129,8 @@ void tg_shard_free(struct tg_shard *t)
 /* What `state` becomes by this charge; the same when nothing changes. Fills in the answer. */
 static uint64_t charged(uint64_t state, struct charge *c)
 {
-    bool current = is_current(state, c->window);
-    uint32_t window = current ? window_of(state) : c->window;
+    bool current = is_current(state, &c->window);
+    uint32_t until = current ? until_of(state) : c->window.until_s;
     uint32_t count = current ? count_of(state) : 0;
 
     c->used = count;
@@ -133,7 +142,7 @@ static uint64_t charged(uint64_t state, struct charge *c)
     if (!c->ok)                                          /* who was refused must not start anew by losing the slot */
         return current ? state | (uint64_t)1 << 31 : state;
     c->used = count + c->cost;
-    return pack(window, c->used >= c->limit, generation_of(state), c->used);
+    return pack(until, c->used >= c->limit, generation_of(state), c->used);
 }
 
 static void count_overflow(_Atomic uint64_t *state, struct charge *c)
@@ -170,8 +179,8 @@ static struct slot *find(struct set *set, uint64_t key)
     return NULL;
 }
 
-/* The slot a newcomer may have: unused, else of another window, else the lowest count below its limit; NULL: none. */
-static struct slot *pick_victim(struct set *set, uint32_t window, uint64_t *state)
+/* The slot a newcomer may have: unused, else of a past window, else the lowest count below its limit; NULL: none. */
+static struct slot *pick_victim(struct set *set, const struct tg_shard_window *window, uint64_t *state)
 {
     struct slot *best = NULL;
     uint64_t best_rank = UINT64_MAX;
@@ -183,7 +192,7 @@ static struct slot *pick_victim(struct set *set, uint32_t window, uint64_t *stat
 
         if (atomic_load_explicit(&slot->key, memory_order_relaxed) == 0)
             rank = 0;
-        else if (!is_current(s, window))
+        else if (!in_use(s, window))
             rank = 1;
         else if (!is_full(s))
             rank = 2 + (uint64_t)count_of(s);
@@ -207,7 +216,7 @@ static void count_newcomer(struct tg_shard *t, size_t index, struct charge *c)
 
     /* It fails when somebody counted on that slot meanwhile: then another may be the lowest. */
     do {
-        slot = pick_victim(set, c->window, &state);
+        slot = pick_victim(set, &c->window, &state);
         if (!slot) {
             count_overflow(&t->overflow[index], c);
             return;
@@ -222,13 +231,14 @@ static void count_newcomer(struct tg_shard *t, size_t index, struct charge *c)
         atomic_fetch_add_explicit(&t->keys, 1, memory_order_relaxed);
     atomic_store_explicit(&slot->key, c->key, memory_order_release);
     c->used = c->cost;
-    atomic_store_explicit(&slot->state, pack(c->window, c->cost >= c->limit, generation_of(state) + 1, c->cost),
+    atomic_store_explicit(&slot->state, pack(c->window.until_s, c->cost >= c->limit, generation_of(state) + 1, c->cost),
                           memory_order_release);
 }
 
-bool tg_shard_take(struct tg_shard *t, uint64_t key, uint32_t window, uint32_t limit, uint32_t cost, uint32_t *used)
+bool tg_shard_take(struct tg_shard *t, uint64_t key, const struct tg_shard_window *window, uint32_t limit, uint32_t cost,
+                   uint32_t *used)
 {
-    struct charge c = {.key = key ? key : 1, .window = window, .limit = limit < COUNT_MAX ? limit : COUNT_MAX,
+    struct charge c = {.key = key ? key : 1, .window = *window, .limit = limit < COUNT_MAX ? limit : COUNT_MAX,
                        .cost = cost};
     size_t index = (size_t)((c.key * 0x9e3779b97f4a7c15u) >> (64 - t->set_bits));
     struct slot *slot = find(&t->sets[index], c.key);

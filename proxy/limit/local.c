@@ -33,9 +33,10 @@ static void charge(struct tg_limiter *l, const struct tg_tier *tier, uint64_t ke
 {
     int64_t now_ms = wall_ms > 0 ? wall_ms : 0;          /* a clock before 1970 is no reason to let everybody in */
     int64_t window = now_ms / 1000 / tier->window_s;
+    struct tg_shard_window w = {(uint32_t)((window + 1) * tier->window_s), tier->window_s, (uint32_t)(now_ms / 1000)};
     uint32_t used = 0;
 
-    bool counted = tg_shard_take(l->table, key ? key : 1, (uint32_t)window, tier->limit, look ? 0 : 1, &used);
+    bool counted = tg_shard_take(l->table, key ? key : 1, &w, tier->limit, look ? 0 : 1, &used);
     bool admitted = counted && (!look || used < tier->limit); /* looking: whether one more would be */
 
     *out = (struct tg_charge){

@@ -17,6 +17,14 @@
 #define MAX_THREADS 4
 
 /* A key with nothing regular about it, as tg_hash gives them, the same in every run. */
+/* Window number `n` of one minute, one second into it. */
+static bool take(struct tg_shard *t, uint64_t key, uint32_t n, uint32_t limit, uint32_t cost, uint32_t *used)
+{
+    struct tg_shard_window w = {(n + 1) * 60, 60, n * 60 + 1};
+
+    return tg_shard_take(t, key, &w, limit, cost, used);
+}
+
 static uint64_t key_of(uint64_t n)
 {
     return tg_siphash13(1, 2, &n, sizeof(n)) | 1;
@@ -51,7 +59,7 @@ static void one_key(void **state)
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         uint32_t used = 99;
 
-        if (tg_shard_take(t, key_of(1), steps[i].window, steps[i].limit, steps[i].cost, &used) != steps[i].ok ||
+        if (take(t, key_of(1), steps[i].window, steps[i].limit, steps[i].cost, &used) != steps[i].ok ||
             used != steps[i].used)
             fail_msg("%s: used %u", steps[i].why, used);
     }
@@ -78,7 +86,7 @@ static void *take_all(void *arg)
         for (unsigned i = 0; i < job->keys; i++) {
             unsigned k = (i * 167 + job->seed * 31) % job->keys;
 
-            if (tg_shard_take(job->t, key_of(k), 3, job->limit, 1, &used)) {
+            if (take(job->t, key_of(k), 3, job->limit, 1, &used)) {
                 assert_in_range(used, 1, job->limit);
                 atomic_fetch_add(&job->admitted[k], 1);
             }
@@ -130,22 +138,22 @@ static void a_flood_frees_nobody(void **state)
 
     for (unsigned k = 0; k < ARRAY_LEN(stopped); k++) {  /* by count, and by a refusal before the count is reached */
         for (int i = 0; i < 5; i++)
-            tg_shard_take(t, key_of(k), 9, 5, 1, &used);
+            take(t, key_of(k), 9, 5, 1, &used);
         stopped[n++] = k;
     }
-    assert_true(tg_shard_take(t, key_of(1000), 9, 5, 3, &used));
-    assert_false(tg_shard_take(t, key_of(1000), 9, 5, 3, &used));
+    assert_true(take(t, key_of(1000), 9, 5, 3, &used));
+    assert_false(take(t, key_of(1000), 9, 5, 3, &used));
     for (uint64_t i = 0; i < 200000; i++)
-        tg_shard_take(t, key_of(10000 + i), 9, 5, 1, &used);
+        take(t, key_of(10000 + i), 9, 5, 1, &used);
     assert_in_range(tg_shard_keys(t), 1, 1024);
     for (unsigned k = 0; k < n; k++) {
-        assert_false(tg_shard_take(t, key_of(stopped[k]), 9, 5, 1, &used));
+        assert_false(take(t, key_of(stopped[k]), 9, 5, 1, &used));
         assert_int_equal(used, 5);
     }
-    assert_true(tg_shard_take(t, key_of(1000), 9, 5, 0, &used));
+    assert_true(take(t, key_of(1000), 9, 5, 0, &used));
     assert_int_equal(used, 3);
     for (unsigned k = 0; k < n; k++)                     /* and the next window is theirs, and everybody's */
-        assert_true(tg_shard_take(t, key_of(stopped[k]), 10, 5, 1, &used));
+        assert_true(take(t, key_of(stopped[k]), 10, 5, 1, &used));
     tg_shard_free(t);
 }
 
@@ -157,11 +165,11 @@ static void the_busier_entry_survives(void **state)
 
     for (unsigned k = 0; k < 50; k++)
         for (int i = 0; i < 20; i++)
-            tg_shard_take(t, key_of(k), 9, 100, 1, &used);
+            take(t, key_of(k), 9, 100, 1, &used);
     for (uint64_t i = 0; i < 200000; i++)
-        tg_shard_take(t, key_of(10000 + i), 9, 100, 1, &used);
+        take(t, key_of(10000 + i), 9, 100, 1, &used);
     for (unsigned k = 0; k < 50; k++) {
-        assert_true(tg_shard_take(t, key_of(k), 9, 100, 0, &used));
+        assert_true(take(t, key_of(k), 9, 100, 0, &used));
         assert_int_equal(used, 20);
     }
     tg_shard_free(t);
@@ -174,14 +182,14 @@ static void all_full_then_newcomers_share(void **state)
     uint32_t used, admitted = 0;
 
     for (uint64_t i = 0; i < 50000; i++)                 /* every slot at its limit */
-        tg_shard_take(t, key_of(i), 9, 1, 1, &used);
+        take(t, key_of(i), 9, 1, 1, &used);
     assert_int_equal(tg_shard_keys(t), 1024);
     for (uint64_t i = 100000; i < 200000; i++)
-        admitted += tg_shard_take(t, key_of(i), 9, 3, 1, &used);
+        admitted += take(t, key_of(i), 9, 3, 1, &used);
     assert_in_range(admitted, 1, 3 * 1024 / 8);          /* three for each set, not for each newcomer */
-    assert_false(tg_shard_take(t, key_of(200001), 9, 3, 0, &used)); /* a look tells the same */
-    assert_true(tg_shard_take(t, key_of(200001), 10, 3, 1, &used) || used);
-    assert_true(tg_shard_take(t, key_of(200001), 12, 3, 1, &used));
+    assert_false(take(t, key_of(200001), 9, 3, 0, &used)); /* a look tells the same */
+    assert_true(take(t, key_of(200001), 10, 3, 1, &used) || used);
+    assert_true(take(t, key_of(200001), 12, 3, 1, &used));
     tg_shard_free(t);
 }
 
@@ -192,7 +200,7 @@ static void *flood(void *arg)
 
     pthread_barrier_wait(job->start);
     for (uint64_t i = 0; i < job->rounds; i++)
-        tg_shard_take(job->t, key_of(1000000 + job->seed * 10000000ull + i), 3, 50, 1, &used);
+        take(job->t, key_of(1000000 + job->seed * 10000000ull + i), 3, 50, 1, &used);
     return NULL;
 }
 
@@ -209,7 +217,7 @@ static void stopped_keys_stay_so_amid_threads(void **state)
 
     for (unsigned i = 0; i < 49; i++)                    /* high enough to keep its slot from the beginning */
         for (unsigned k = 0; k < 16; k++)
-            tg_shard_take(t, key_of(k), 3, 100, 1, &used);
+            take(t, key_of(k), 3, 100, 1, &used);
     pthread_barrier_init(&start, NULL, MAX_THREADS);
     for (unsigned i = 0; i < MAX_THREADS; i++) {
         jobs[i] = (struct job){t, &start, i, 16, 100, i < 2 ? 100000 : 3000, admitted};
@@ -245,14 +253,30 @@ static void memory_is_touched_when_used(void **state)
     uint32_t used;
 
     for (uint64_t i = 0; i < 100; i++)
-        tg_shard_take(t, key_of(i), 9, 5, 1, &used);
+        take(t, key_of(i), 9, 5, 1, &used);
     assert_in_range(resident_kib() - before, 0, 32 * 1024);
+    tg_shard_free(t);
+}
+
+/* A counter of a long window is not taken for past by those of a short one. */
+static void windows_of_two_lengths(void **state)
+{
+    struct tg_shard *t = tg_shard_new(1024);
+    struct tg_shard_window day = {86400 * 20000u, 86400, 86400 * 19999u + 7}, second = {86400 * 19999u + 8, 1, 86400 * 19999u + 7};
+    uint32_t used;
+
+    (void)state;
+    assert_true(tg_shard_take(t, key_of(1), &day, 1, 1, &used));
+    for (uint64_t i = 10; i < 100010; i++)
+        tg_shard_take(t, key_of(i), &second, 100, 1, &used);
+    assert_false(tg_shard_take(t, key_of(1), &day, 1, 1, &used));
     tg_shard_free(t);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(windows_of_two_lengths),
         cmocka_unit_test(one_key), cmocka_unit_test(threads_admit_exactly_the_limit),
         cmocka_unit_test(a_flood_frees_nobody), cmocka_unit_test(the_busier_entry_survives),
         cmocka_unit_test(all_full_then_newcomers_share), cmocka_unit_test(stopped_keys_stay_so_amid_threads),
