@@ -1,0 +1,46 @@
+/*
+ * fetch - one outgoing control exchange (libcurl multi on the control thread): keys, discovery, later introspection and
+ * sync.
+ *
+ * Caps: size, time, no redirects, http and https only, no proxy from the environment unless asked. Threads: control
+ * only.
+ */
+#pragma once
+#include "base/err.h"
+#include "io/worker.h"
+
+struct tg_fetcher;                                       /* the multi handle on a worker's loop */
+struct tg_fetch;
+
+struct tg_fetch_request {
+    const char *url;                                     /* copied, like everything here */
+    const char *method;                                  /* NULL: GET */
+    struct tg_slice body;
+    const char *const *headers;                          /* "Name: value", NULL-terminated; NULL: none */
+    const char *ca_file;                                 /* NULL: the system's store */
+    const char *proxy;                                   /* NULL: none */
+    int64_t timeout_ms;                                  /* 0: 10 s, connect included */
+    size_t max_bytes;                                    /* 0: 1 MiB */
+};
+struct tg_fetch_answer {
+    /* TG_OK: an HTTP answer came; else `error` says what went wrong */
+    enum tg_status status;
+    unsigned http_status;
+    struct tg_slice body;
+    int64_t max_age_s;                                   /* of Cache-Control; -1: not said; 0: no-store or no-cache */
+    int64_t date_s;                                      /* of Date; 0: not said */
+    const char *error;                                   /* in words: "certificate not trusted", "connection refused" */
+};
+enum tg_status tg_fetcher_new(struct tg_worker *w, struct tg_fetcher **out, struct tg_err *err);
+/* Cancels what runs; callbacks are not called. Never from inside a `done`. NULL is fine. */
+void tg_fetcher_free(struct tg_fetcher *f);
+/* `done` is called once on the worker's thread, never before tg_fetch_start returned; the answer is valid inside it. */
+struct tg_fetch *tg_fetch_start(struct tg_fetcher *f, const struct tg_fetch_request *request,
+                                void (*done)(void *arg, const struct tg_fetch_answer *answer), void *arg);
+void tg_fetch_cancel(struct tg_fetch *fetch);            /* `done` will not be called */
+
+/*
+ * Whether a configured or discovered URL may be asked: https, or http to a loopback host (127.0.0.0/8, ::1, localhost)
+ * or to any host with `allow_http`; no user name, no fragment. Read by the parser that will fetch it. Any thread.
+ */
+enum tg_status tg_fetch_check_url(const char *url, bool allow_http, struct tg_err *err);

@@ -1,0 +1,420 @@
+/*
+ * call_h1 - one HTTP/1.1 request out and its answer in, on a pooled or a fresh connection.
+ *
+ * Invariants: after `end` or `failed` the call is over and points to no connection; a connection goes back to the pool only when
+ * the request was sent whole, the answer ended where its framing says, and no octet followed it.
+ */
+#include "upstream/call.h"
+#include "base/clock.h"
+#include "http/h1_write.h"
+#include "internal.h"
+
+#define MAX_INTERIMS 16
+#define MAX_FIELDS 256
+
+static void arm(struct tg_upstream_conn *conn, int64_t ms)
+{
+    struct tg_worker *w = conn->stream.worker;
+
+    if (ms > 0)
+        tg_deadline_set(&w->wheel, &conn->deadline, w->now_ms + ms);
+    else
+        tg_deadline_clear(&w->wheel, &conn->deadline);
+}
+
+/* The call lets go of everything; what becomes of the connection is the caller's choice. */
+static struct tg_upstream_conn *detach(struct tg_call *call)
+{
+    struct tg_upstream_conn *conn = call->conn;
+
+    call->over = true;
+    call->conn = NULL;
+    if (conn)
+        conn->call = NULL;
+    if (call->query) {
+        tg_resolve_cancel(call->query);
+        call->query = NULL;
+    }
+    tg_worker_undefer(call->endpoint->pool->worker, &call->fail_later);
+    tg_buf_fini(&call->waiting);
+    return conn;
+}
+
+static void fail(struct tg_call *call, enum tg_call_fault fault)
+{
+    struct tg_upstream_conn *conn = detach(call);
+
+    if (conn)
+        tg_pool_close(conn, true);
+    call->events->failed(call, fault);
+}
+
+static void run_fail_later(struct tg_deferred *d)
+{
+    struct tg_call *call = (struct tg_call *)((char *)d - offsetof(struct tg_call, fail_later));
+
+    fail(call, call->fault);
+}
+
+static void fail_later(struct tg_call *call, enum tg_call_fault fault)
+{
+    call->fault = (uint8_t)fault;
+    call->fail_later.run = run_fail_later;
+    tg_worker_defer(call->endpoint->pool->worker, &call->fail_later);
+}
+
+/* ---- going out ---- */
+
+static void speak_on(struct tg_call *call, struct tg_upstream_conn *conn)
+{
+    call->conn = conn;
+    conn->call = call;
+    conn->in_body = false;
+    conn->scanned = 0;
+    conn->interims = 0;
+    tg_stream_put(&conn->stream, call->head_bytes.ptr, call->head_bytes.len);
+    if (call->waiting.len > 0) {
+        tg_stream_put(&conn->stream, call->waiting.data, call->waiting.len);
+        tg_stream_flush(&conn->stream);
+        tg_buf_fini(&call->waiting);
+    }
+    call->sent_us = tg_clock_mono_us();
+}
+
+static void connect_to(struct tg_call *call, const struct tg_ip *ips, size_t count)
+{
+    struct tg_endpoint *ep = call->endpoint;
+    struct tg_upstream_conn *conn = NULL;
+    struct tg_address address;
+
+    if (ep->local) {
+        if (tg_address_from_path(ep->host, &address, NULL) == TG_OK)
+            conn = tg_pool_connect(ep, &address);
+    } else if (count > 0) {
+        if (tg_address_from_ip(&ips[ep->next_ip % count], ep->port, &address))
+            conn = tg_pool_connect(ep, &address);
+    }
+    if (!conn) {
+        fail_later(call, TG_CALL_REFUSED);
+        return;
+    }
+    speak_on(call, conn);
+    arm(conn, call->limits->connect_ms);
+}
+
+static void on_resolved(void *arg, const struct tg_ip *ips, size_t count)
+{
+    struct tg_call *call = arg;
+
+    call->query = NULL;
+    connect_to(call, ips, count);
+}
+
+void tg_call_start(struct tg_call *call, bool fresh)
+{
+    struct tg_endpoint *ep = call->endpoint;
+    struct tg_upstream_conn *conn = fresh ? NULL : tg_pool_take(ep);
+    const struct tg_ip *ips = NULL;
+    size_t count = 0;
+
+    /* A request that may not be sent twice asks first whether the connection still stands. */
+    bool repeatable = call->method_id != TG_METHOD_POST && call->method_id != TG_METHOD_PATCH &&
+                      call->method_id != TG_METHOD_OTHER;
+    while (conn && !repeatable && !tg_stream_is_quiet(&conn->stream)) {
+        tg_pool_close(conn, false);
+        conn = tg_pool_take(ep);
+    }
+    if (conn) {
+        call->reused = true;
+        speak_on(call, conn);
+        arm(conn, call->limits->first_byte_ms);
+        return;
+    }
+    call->connect_us = tg_clock_mono_us();
+    if (ep->local) {
+        connect_to(call, NULL, 0);
+        return;
+    }
+    if (tg_resolve(ep->pool->resolver, ep->host, on_resolved, call, &ips, &count, &call->query) == TG_OK)
+        connect_to(call, ips, count);
+}
+
+void tg_call_data(struct tg_call *call, struct tg_slice data)
+{
+    char line[TG_CHUNK_LINE];
+    bool chunked = call->framing == TG_BODY_CHUNKED && !call->raw;
+    size_t line_len = chunked ? tg_h1_chunk_line(data.len, line) : 0;
+
+    if (call->over || data.len == 0)
+        return;
+    if (!call->conn) {                                   /* a name is being resolved */
+        tg_buf_add(&call->waiting, line, line_len);
+        tg_buf_add_slice(&call->waiting, data);
+        if (chunked)
+            tg_buf_adds(&call->waiting, "\r\n");
+        return;
+    }
+    struct tg_stream *s = &call->conn->stream;
+    if (chunked)
+        tg_stream_put_copy(s, line, line_len);
+    tg_stream_put(s, data.ptr, data.len);
+    if (chunked)
+        tg_stream_put(s, "\r\n", 2);
+    if (!s->connecting && !call->answered)
+        arm(call->conn, call->limits->first_byte_ms);
+}
+
+void tg_call_end(struct tg_call *call, const struct tg_head *trailers)
+{
+    struct tg_buf last = {0};
+
+    if (call->over || call->request_done)
+        return;
+    call->request_done = true;
+    if (call->raw) {
+        if (call->conn)
+            tg_stream_end(&call->conn->stream);
+        return;
+    }
+    if (call->framing != TG_BODY_CHUNKED)
+        return;
+    tg_h1_write_last_chunk(&last, trailers);
+    if (!call->conn) {
+        tg_buf_add(&call->waiting, last.data, last.len);
+    } else {
+        tg_stream_put(&call->conn->stream, last.data, last.len);
+        tg_stream_flush(&call->conn->stream);
+    }
+    tg_buf_fini(&last);
+}
+
+void tg_call_flush(struct tg_call *call)
+{
+    if (call->conn)
+        tg_stream_flush(&call->conn->stream);
+}
+
+size_t tg_call_backlog(const struct tg_call *call)
+{
+    return call->conn ? tg_stream_backlog(&call->conn->stream) : call->waiting.len;
+}
+
+void tg_call_pause(struct tg_call *call)
+{
+    if (call->conn) {
+        tg_stream_pause(&call->conn->stream);
+        arm(call->conn, 0);                              /* it is not the upstream that is slow now */
+    }
+}
+
+void tg_call_resume(struct tg_call *call)
+{
+    if (call->conn) {
+        tg_stream_resume(&call->conn->stream);
+        arm(call->conn, call->answered ? call->limits->stall_ms : call->limits->first_byte_ms);
+    }
+}
+
+void tg_call_cancel(struct tg_call *call)
+{
+    if (call->over || !call->endpoint)
+        return;
+    struct tg_upstream_conn *conn = detach(call);
+
+    if (conn)
+        tg_pool_close(conn, true);
+}
+
+/* ---- coming back ---- */
+
+void tg_call_on_connected(struct tg_upstream_conn *conn, int error)
+{
+    struct tg_call *call = conn->call;
+
+    if (error) {
+        conn->endpoint->next_ip++;                       /* the next try takes another address of the name */
+        fail(call, TG_CALL_REFUSED);
+        return;
+    }
+    call->sent_us = tg_clock_mono_us();
+    arm(conn, call->limits->first_byte_ms);
+}
+
+void tg_call_on_drained(struct tg_upstream_conn *conn)
+{
+    conn->call->events->drained(conn->call);
+}
+
+void tg_call_on_broken(struct tg_upstream_conn *conn)
+{
+    struct tg_call *call = conn->call;
+
+    /* Writing failed, but the answer may have come before: an upstream that refuses a body says so and closes. */
+    if (!call->answered && tg_stream_is_quiet(&conn->stream)) {
+        fail(call, TG_CALL_NO_ANSWER);
+        return;
+    }
+    call->request_done = false;                          /* never back to the pool */
+    tg_call_on_readable(conn);
+}
+
+void tg_call_on_deadline(struct tg_upstream_conn *conn)
+{
+    struct tg_call *call = conn->call;
+
+    fail(call, conn->stream.connecting ? TG_CALL_CONNECT_TIMEOUT : TG_CALL_SLOW);
+}
+
+/* The answer is whole. `more`: octets came behind it. */
+static void finish(struct tg_call *call, bool more, const struct tg_head *trailers)
+{
+    int64_t idle_ms = call->limits->idle_ms;
+    bool keep = call->conn->keep && !more && call->request_done && tg_stream_is_drained(&call->conn->stream) && !call->raw;
+    struct tg_upstream_conn *conn = detach(call);
+
+    conn->in_body = false;
+    call->events->end(call, trailers);                   /* the call's memory may be gone after this */
+    if (!keep) {
+        tg_pool_close(conn, false);
+        return;
+    }
+    tg_h1_body_fini(&conn->body);
+    tg_pool_keep(conn, idle_ms);
+}
+
+/* One head; TG_OK: go on with what follows. Anything else: the call waits or is over. */
+static enum tg_status take_head(struct tg_upstream_conn *conn, struct tg_slice *in)
+{
+    struct tg_call *call = conn->call;
+    struct tg_field fields[MAX_FIELDS];
+    struct tg_head head = {.fields = fields, .field_cap = MAX_FIELDS};
+    struct tg_h1_limits limits = call->limits->head;
+    size_t used = 0;
+
+    limits.fields = MAX_FIELDS;
+    enum tg_status st = tg_h1_parse_response(*in, &limits, &conn->scanned, call->method_id, &head, &used, NULL);
+    if (st == TG_AGAIN)
+        return st;
+    if (st != TG_OK) {
+        fail(call, TG_CALL_BAD_ANSWER);
+        return st;
+    }
+    conn->scanned = 0;
+    in->ptr += used;
+    in->len -= used;
+    if (head.status < 200 && head.status != 101) {
+        if (++conn->interims > MAX_INTERIMS) {
+            fail(call, TG_CALL_BAD_ANSWER);
+            return TG_BAD_INPUT;
+        }
+        call->events->interim(call, &head);
+        return conn->call == call ? TG_OK : TG_DENIED;
+    }
+    if (head.status == 101) {
+        if (!call->upgrade) {
+            fail(call, TG_CALL_BAD_ANSWER);
+            return TG_BAD_INPUT;
+        }
+        call->raw = true;
+        call->request_done = false;                      /* the tunnel ends it */
+    }
+    conn->keep = head.keep_alive && head.framing != TG_BODY_CLOSE;
+    conn->in_body = true;
+    tg_h1_body_init(&conn->body, call->raw ? TG_BODY_CLOSE : head.framing, head.content_length);
+    call->events->head(call, &head);
+    return conn->call == call ? TG_OK : TG_DENIED;
+}
+
+/* The run of content that is there; TG_OK: go on. */
+static enum tg_status take_body(struct tg_upstream_conn *conn, struct tg_slice *in)
+{
+    struct tg_call *call = conn->call;
+    struct tg_slice content = {0};
+    enum tg_status st = TG_OK;
+
+    if (!conn->body.done)
+        st = tg_h1_body_read(&conn->body, in, &content, NULL);
+    if (st != TG_OK && st != TG_AGAIN) {
+        fail(call, TG_CALL_CUT);
+        return st;
+    }
+    if (content.len > 0) {
+        call->events->data(call, content);
+        if (conn->call != call)
+            return TG_DENIED;
+    }
+    if (conn->body.done) {
+        struct tg_field fields[64];
+        struct tg_head trailers = {.fields = fields, .field_cap = ARRAY_LEN(fields)};
+
+        if (tg_h1_body_trailers(&conn->body, &trailers, NULL) != TG_OK)
+            fail(call, TG_CALL_CUT);
+        else
+            finish(call, in->len > 0, trailers.field_count ? &trailers : NULL);
+        return TG_DENIED;
+    }
+    return in->len > 0 ? TG_OK : TG_AGAIN;
+}
+
+static void on_end_of_stream(struct tg_upstream_conn *conn)
+{
+    struct tg_call *call = conn->call;
+
+    if (!conn->in_body)
+        fail(call, call->answered ? TG_CALL_BAD_ANSWER : TG_CALL_NO_ANSWER);
+    else if (conn->body.framing == TG_BODY_CLOSE)
+        finish(call, false, NULL);
+    else
+        fail(call, TG_CALL_CUT);
+}
+
+void tg_call_on_readable(struct tg_upstream_conn *conn)
+{
+    struct tg_call *call = conn->call;
+    char *scratch = conn->stream.worker->scratch;
+    ssize_t n = tg_stream_read(&conn->stream, scratch, TG_SCRATCH_BYTES);
+    struct tg_buf held = {0};                            /* owns what the events point into, until settled */
+
+    if (n == -1)
+        return;
+    if (n == 0) {
+        on_end_of_stream(conn);
+        return;
+    }
+    if (n < 0) {
+        fail(call, conn->in_body ? TG_CALL_CUT : call->answered ? TG_CALL_BAD_ANSWER : TG_CALL_NO_ANSWER);
+        return;
+    }
+    struct tg_slice in = tg_slice(scratch, (size_t)n);
+    if (conn->rest.len > 0) {
+        held = conn->rest;
+        conn->rest = (struct tg_buf){0};
+        tg_buf_add(&held, scratch, (size_t)n);
+        in = tg_buf_slice(&held);
+    }
+    if (!call->answered)
+        call->answered = true;
+    if (call->limits->stall_ms > 0 || conn->deadline.at_ms)
+        arm(conn, call->limits->stall_ms);
+
+    enum tg_status st = TG_OK;
+    while (st == TG_OK)
+        st = conn->in_body ? take_body(conn, &in) : in.len > 0 ? take_head(conn, &in) : TG_AGAIN;
+    if (st == TG_AGAIN) {                                /* the call goes on */
+        call->events->settled(call);
+        if (call->conn == conn && !conn->in_body && in.len > 0)
+            tg_buf_add_slice(&conn->rest, in);
+    }
+    tg_buf_fini(&held);
+}
+
+const char *tg_call_fault_name(enum tg_call_fault fault)
+{
+    static const char *const names[] = {
+        [TG_CALL_REFUSED] = "refused",       [TG_CALL_CONNECT_TIMEOUT] = "connect-timeout",
+        [TG_CALL_NO_ANSWER] = "no-answer",   [TG_CALL_BAD_ANSWER] = "bad-answer",
+        [TG_CALL_SLOW] = "slow",             [TG_CALL_CUT] = "cut",
+    };
+
+    return names[fault];
+}
