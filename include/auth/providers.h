@@ -1,0 +1,42 @@
+/*
+ * providers - who may sign tokens: the `identity_providers` section, and the keys of each provider.
+ *
+ * Reading the section parses local keys (jwks_file, jwks, public_key_file, secret_file). Remote keys (jwks_url,
+ * discovery) belong to a key source, which lives in tg_keys (process-wide, control thread), outlives reloads that leave
+ * the provider unchanged, and publishes counted immutable sets; workers notice a new one by an atomic generation.
+ */
+#pragma once
+#include "base/setting.h"
+#include "jose/jwt.h"
+
+struct tg_key_source;                                    /* auth/keys.h */
+
+struct tg_provider {
+    struct tg_slice name, issuer;
+    struct tg_jwt_rules rules;
+    tg_algs algs;
+    struct tg_slice groups_claim;
+    struct tg_slice jwks_url, ca_file, token_file, proxy;
+    bool discovery, allow_http;
+    int64_t max_stale_ms;
+    struct tg_jwks *local;                               /* keys given here; NULL: remote */
+    struct tg_key_source *source;                        /* remote; set by tg_keys_bind; NULL: local */
+    void (*release)(struct tg_key_source *source);       /* gives the reference back; set with it */
+};
+#define TG_PROVIDERS_MAX 64                              /* a route names its providers by bits */
+struct tg_providers {
+    struct tg_provider *items;
+    size_t count;
+};
+
+extern const struct tg_setting tg_provider_settings[];   /* one provider's table, for help and schema */
+extern const size_t tg_provider_setting_count;
+
+/*
+ * Reads `identity_providers` (a mapping of name to provider; NULL: none). Local key files are read here. False when it
+ * added an error; `out` then holds what could be read (every name at least) and is to be finished all the same.
+ */
+bool tg_providers_read(const struct tg_tree *tree, const cJSON *node, struct tg_arena *arena, struct tg_providers *out,
+                       struct tg_problems *problems);
+void tg_providers_fini(struct tg_providers *p);          /* drops references to keys */
+int tg_providers_find(const struct tg_providers *p, struct tg_slice name); /* index or -1 */

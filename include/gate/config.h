@@ -1,0 +1,37 @@
+/*
+ * config - everything one configuration says about requests, in one immutable, counted value.
+ *
+ * Made by boot from the file, swapped whole by a reload: every worker binds it to its own pools (gate/runtime) and holds a
+ * reference; so does every exchange that began under it. Threads: read-only after it was made.
+ */
+#pragma once
+#include "auth/providers.h"
+#include "limit/tiers.h"
+#include "store/route.h"
+#include <stdatomic.h>
+
+struct tg_timeouts {                                     /* milliseconds; 0: none */
+    int64_t head_ms, body_ms, idle_ms, connect_ms, first_byte_ms, upstream_idle_ms, total_ms;
+};
+struct tg_bounds {                                       /* 0: none */
+    uint64_t head, uri, token, fields, body, connections, connections_per_address;
+};
+
+struct tg_config {
+    atomic_uint refs;
+    struct tg_arena arena;                               /* all that follows points into it */
+    struct tg_tree *tree;                                /* the document; routes and policies keep nodes of it */
+    struct tg_providers providers;
+    struct tg_routes *routes;
+    struct tg_tiers tiers;
+    struct tg_timeouts timeouts;
+    struct tg_bounds bounds;
+    struct tg_route_defaults route_defaults;
+    struct tg_slice realm;
+    const struct tg_cidr *trusted_proxies;
+    size_t trusted_count;
+};
+
+struct tg_config *tg_config_new(void);                   /* one reference */
+struct tg_config *tg_config_ref(struct tg_config *c);
+void tg_config_unref(struct tg_config *c);               /* NULL is fine; any thread */

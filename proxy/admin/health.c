@@ -1,0 +1,126 @@
+/*
+ * health - liveness, readiness, metrics.
+ *
+ * Live: the control loop answers. Started: every worker accepts. Ready: started, not draining, and every remote issuer has
+ * usable keys (fetched, or from disk within max_stale).
+ */
+#include "admin/health.h"
+#include "base/clock.h"
+#include "base/metric.h"
+#include "process.h"
+
+struct check {
+    const char *name;
+    bool ok;
+};
+
+static size_t run_checks(const struct tg_health *h, bool readiness, struct check *out)
+{
+    size_t n = 0;
+
+    out[n++] = (struct check){"started", atomic_load(&h->started)};
+    if (readiness) {
+        out[n++] = (struct check){"keys", h->keys && tg_keys_ready(h->keys)};
+        out[n++] = (struct check){"not-draining", !atomic_load(&h->draining)};
+    }
+    return n;
+}
+
+static bool wants_details(struct tg_slice query)
+{
+    return tg_slice_eq(query, TG_S("verbose")) || tg_slice_starts_with(query, TG_S("verbose=")) ||
+           tg_slice_starts_with(query, TG_S("verbose&"));
+}
+
+static void answer_checks(const struct tg_health *h, const struct check *checks, size_t count, bool verbose,
+                          struct tg_service_answer *answer)
+{
+    bool ok = true;
+
+    for (size_t i = 0; i < count; i++)
+        ok = ok && checks[i].ok;
+    answer->status = ok ? 200 : 503;
+    if (verbose) {
+        for (size_t i = 0; i < count; i++)
+            tg_buf_addf(&answer->body, "[%c]%s %s\n", checks[i].ok ? '+' : '-', checks[i].name,
+                        checks[i].ok ? "ok" : "failed");
+        if (h->keys && count > 1)
+            tg_keys_describe(h->keys, &answer->body);
+    }
+    tg_buf_adds(&answer->body, ok ? "ok\n" : "not ready\n");
+}
+
+static void serve(void *arg, const struct tg_service_request *request, struct tg_service_answer *answer)
+{
+    struct tg_health *h = arg;
+    struct check checks[4] = {0};
+    struct tg_slice path = request->path;
+
+    if (request->method_id != TG_METHOD_GET && request->method_id != TG_METHOD_HEAD) {
+        answer->status = 405;
+        tg_buf_adds(&answer->body, "method not allowed\n");
+    } else if (tg_slice_eq(path, TG_S("/livez"))) {
+        answer_checks(h, checks, 0, false, answer);
+    } else if (tg_slice_eq(path, TG_S("/startupz"))) {
+        answer_checks(h, checks, run_checks(h, false, checks), wants_details(request->query), answer);
+    } else if (tg_slice_eq(path, TG_S("/readyz")) || tg_slice_eq(path, TG_S("/healthz"))) {
+        answer_checks(h, checks, run_checks(h, true, checks), wants_details(request->query), answer);
+    } else if (tg_slice_eq(path, TG_S("/metrics"))) {
+        answer->status = 200;
+        answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
+        tg_metric_render(&answer->body);
+    } else {
+        answer->status = 404;
+        tg_buf_adds(&answer->body, "not found; there are /livez /readyz /startupz /healthz /metrics\n");
+    }
+}
+
+/* ---- metrics that are asked for when read ---- */
+
+static double read_limit_keys(void *arg)
+{
+    struct tg_health *h = arg;
+
+    return (double)tg_limiter_keys(h->shared->limiter);
+}
+
+static double read_log_dropped(void *arg)
+{
+    struct tg_health *h = arg;
+
+    return h->shared->access_log ? (double)tg_log_sink_dropped(h->shared->access_log) : 0;
+}
+
+static double read_reload_ok(void *arg)
+{
+    struct tg_health *h = arg;
+
+    return atomic_load(&h->reload_ok) ? 1 : 0;
+}
+
+static double read_reload_at(void *arg)
+{
+    struct tg_health *h = arg;
+
+    return (double)atomic_load(&h->reload_at_s);
+}
+
+void tg_health_init(struct tg_health *h, struct tg_gate_shared *shared)
+{
+    h->shared = shared;
+    h->service = (struct tg_service){.serve = serve, .arg = h};
+    atomic_store(&h->reload_ok, true);
+    atomic_store(&h->reload_at_s, tg_clock_wall_ms() / 1000);
+    tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_ratelimit_keys", "Counters of rate limits in memory.", ""), NULL,
+                       read_limit_keys, h);
+    tg_metric_callback(tg_metric_family(TG_COUNTER, "tollgate_access_log_dropped_total",
+                                        "Access log lines dropped because their reader was too slow.", ""),
+                       NULL, read_log_dropped, h);
+    tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_config_last_reload_successful",
+                                        "Whether the last reload took effect.", ""),
+                       NULL, read_reload_ok, h);
+    tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_config_last_reload_success_timestamp_seconds",
+                                        "When the configuration in force was read.", ""),
+                       NULL, read_reload_at, h);
+    tg_process_metrics_init();
+}

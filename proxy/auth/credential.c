@@ -1,0 +1,116 @@
+/*
+ * credential - what the Authorization field carries, before anything is verified (RFC 6750 §2.1, §3.1).
+ */
+#include "auth/authn.h"
+
+static bool is_alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* RFC 9110 §5.6.2. */
+static bool is_tchar(char c)
+{
+    return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+/* RFC 6750 §2.1: b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=" */
+static bool is_b64token(struct tg_slice s)
+{
+    size_t i = 0;
+
+    while (i < s.len && (is_alnum(s.ptr[i]) || (s.ptr[i] != '\0' && strchr("-._~+/", s.ptr[i]))))
+        i++;
+    if (i == 0)
+        return false;
+    while (i < s.len && s.ptr[i] == '=')
+        i++;
+    return i == s.len;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Whether `name`, with its escapes taken for what they mean, is `want`: an upstream would read it so. */
+static bool is_name(struct tg_slice name, struct tg_slice want)
+{
+    size_t i = 0, n = 0;
+
+    while (i < name.len && n < want.len) {
+        char c = name.ptr[i++];
+
+        if (c == '%' && i + 1 < name.len && hex_digit(name.ptr[i]) >= 0 && hex_digit(name.ptr[i + 1]) >= 0) {
+            c = (char)(hex_digit(name.ptr[i]) * 16 + hex_digit(name.ptr[i + 1]));
+            i += 2;
+        }
+        if (c != want.ptr[n++])
+            return false;
+    }
+    return i == name.len && n == want.len;
+}
+
+static bool has_parameter(struct tg_slice query, struct tg_slice name)
+{
+    bool more;
+
+    do {
+        struct tg_slice pair, key, value;
+
+        more = tg_slice_cut(query, '&', &pair, &query);
+        tg_slice_cut(pair, '=', &key, &value);
+        if (is_name(key, name))
+            return true;
+    } while (more);
+    return false;
+}
+
+static void malformed(struct tg_credential *out, const char *what)
+{
+    out->kind = TG_CREDENTIAL_MALFORMED;
+    out->what = what;
+}
+
+void tg_credential_classify(const struct tg_slice *values, size_t count, struct tg_slice query, size_t max_token,
+                            struct tg_credential *out)
+{
+    struct tg_slice value, token;
+    size_t scheme = 0, space;
+
+    memset(out, 0, sizeof(*out));
+    if (count == 0)
+        return;
+    if (count > 1) {
+        malformed(out, "More than one Authorization field was sent");
+        return;
+    }
+    if (query.len && has_parameter(query, TG_S("access_token"))) {
+        malformed(out, "A token was sent in the query beside the Authorization field");
+        return;
+    }
+    value = tg_slice_trim(values[0]);
+    while (scheme < value.len && is_tchar(value.ptr[scheme]))
+        scheme++;
+    if (!tg_slice_eq_nocase(tg_slice(value.ptr, scheme), TG_S("Bearer")))
+        return;
+    for (space = scheme; space < value.len && value.ptr[space] == ' '; space++)
+        ;
+    token = tg_slice(value.ptr + space, value.len - space);
+    if (token.len == 0)
+        malformed(out, "The Authorization field holds no token");
+    else if (space == scheme)
+        malformed(out, "The scheme is not followed by a space");
+    else if (token.len > max_token)
+        malformed(out, "The token is too long");
+    else if (!is_b64token(token))
+        malformed(out, "The token holds characters that no token has");
+    else {
+        out->kind = TG_CREDENTIAL_BEARER;
+        out->token = token;
+    }
+}

@@ -1,0 +1,173 @@
+/*
+ * provider_keys - keys that stand in the configuration or in files beside it, checked so that a mistake is found at the
+ * start.
+ */
+#include "internal.h"
+#include "base/file.h"
+#include "base/json.h"
+
+#define SET_BYTES ((size_t)1 << 20)
+#define REASONS_SHOWN 3
+
+/* Which algorithms a key of this type can verify. */
+static tg_algs algs_of(const cJSON *key)
+{
+    static const struct {
+        const char *kty, *crv;
+        tg_algs algs;
+    } types[] = {
+        {"RSA", NULL, TG_ALG_BIT(TG_ALG_RS256) | TG_ALG_BIT(TG_ALG_RS384) | TG_ALG_BIT(TG_ALG_RS512) |
+                          TG_ALG_BIT(TG_ALG_PS256) | TG_ALG_BIT(TG_ALG_PS384) | TG_ALG_BIT(TG_ALG_PS512)},
+        {"EC", "P-256", TG_ALG_BIT(TG_ALG_ES256)},
+        {"EC", "P-384", TG_ALG_BIT(TG_ALG_ES384)},
+        {"EC", "P-521", TG_ALG_BIT(TG_ALG_ES512)},
+        {"OKP", "Ed25519", TG_ALG_BIT(TG_ALG_EdDSA)},
+    };
+    struct tg_slice kty = {0}, crv = {0}, name;
+    enum tg_alg alg;
+
+    tg_json_str(tg_json_get(key, "kty"), &kty);
+    tg_json_str(tg_json_get(key, "crv"), &crv);
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (!tg_slice_eq(kty, tg_slice_str(types[i].kty)) || (types[i].crv &&
+                                                              !tg_slice_eq(crv, tg_slice_str(types[i].crv))))
+            continue;
+        if (tg_json_str(tg_json_get(key, "alg"), &name) && tg_alg_parse(name, &alg))
+            return types[i].algs & TG_ALG_BIT(alg);
+        return types[i].algs;
+    }
+    return 0;
+}
+
+/*
+ * A set of good keys of the wrong type would verify nothing and say so only in every refusal. HMAC keys are not
+ * printed.
+ */
+static bool some_key_fits(const struct tg_jwks *set, tg_algs algs)
+{
+    struct tg_buf text = {0};
+    cJSON *root = NULL;
+    const cJSON *key;
+    bool fits = false;
+
+    if (algs & TG_ALGS_HMAC)
+        return true;
+    tg_jwks_print(set, &text);
+    if (tg_json_parse(tg_buf_slice(&text), NULL, &root, NULL) == TG_OK)
+        cJSON_ArrayForEach(key, tg_json_get(root, "keys"))
+            fits = fits || (algs_of(key) & algs) != 0;
+    cJSON_Delete(root);
+    tg_buf_fini(&text);
+    return fits;
+}
+
+static void list_reasons(const struct tg_jwks *set, struct tg_buf *out)
+{
+    const char *reason;
+    size_t i;
+
+    for (i = 0; i < REASONS_SHOWN && (reason = tg_jwks_skip_reason(set, i)); i++)
+        tg_buf_addf(out, "%s%s", i ? "; " : "", reason);
+    if (tg_jwks_skipped(set) > i && i)
+        tg_buf_addf(out, "; and %zu more", tg_jwks_skipped(set) - i);
+    tg_buf_cstr(out);
+}
+
+/* `set` is kept only when something in it can verify. */
+static struct tg_jwks *judge(const struct tg_provider_reading *r, const cJSON *node, const char *setting,
+                             struct tg_jwks *set,
+                             tg_algs algs)
+{
+    struct tg_buf reasons = {0};
+    struct tg_jwks *good = NULL;
+
+    list_reasons(set, &reasons);
+    if (tg_jwks_count(set) == 0) {
+        tg_problem_at(r->problems, r->tree, node, TG_S_FMT ".%s: no usable key in it%s%s", TG_S_ARG(r->where), setting,
+                      reasons.len ? ": " : "", reasons.len ? reasons.data : "");
+    } else if (!some_key_fits(set, algs)) {
+        tg_problem_at(r->problems, r->tree, node, TG_S_FMT ".%s: no key in it fits supported_algs", TG_S_ARG(r->where),
+                      setting);
+    } else {
+        if (reasons.len)
+            tg_warning_at(r->problems, r->tree, node, TG_S_FMT ".%s: keys skipped: %s", TG_S_ARG(r->where), setting,
+                          reasons.data);
+        good = tg_jwks_ref(set);
+    }
+    tg_buf_fini(&reasons);
+    return good;
+}
+
+/* The one setting given, its text, and how it is read. */
+struct source {
+    const char *setting;
+    struct tg_slice path;                                /* ptr NULL: written inline */
+    enum { JWK_SET, PEM, SECRET } form;
+};
+
+static enum tg_status read_text(const struct tg_provider_reading *r, const struct source *src, const cJSON *inline_set,
+                                struct tg_buf *text, struct tg_err *err)
+{
+    struct tg_slice s;
+
+    if (!src->path.ptr) {
+        if (tg_json_str(inline_set, &s))                 /* a JWK set as a block of text */
+            tg_buf_add_slice(text, s);
+        else
+            tg_json_print(text, inline_set);
+        return TG_OK;
+    }
+    if (src->form == SECRET)
+        return tg_file_read_secret(tg_arena_str(r->arena, src->path), text, err);
+    return tg_file_read(tg_arena_str(r->arena, src->path), SET_BYTES, text, err);
+}
+
+static const char *hmac_trouble(const struct source *src, tg_algs algs)
+{
+    bool hmac = (algs & TG_ALGS_HMAC) != 0;
+
+    if (src->form == SECRET && !hmac)
+        return "a secret verifies HS* only: set supported_algs: [HS256]";
+    if (src->form == PEM && hmac)
+        return "a public key never verifies HS*: it is no secret";
+    if (!src->path.ptr && hmac)
+        return "HS* needs a secret_file or a jwks_file: secrets do not stand in the configuration";
+    return NULL;
+}
+
+struct tg_jwks *tg_provider_local_keys(const struct tg_provider_reading *r, const struct tg_provider_section *s,
+                                       tg_algs algs)
+{
+    struct source src = s->jwks_file.ptr         ? (struct source){"jwks_file", s->jwks_file, JWK_SET}
+                        : s->public_key_file.ptr ? (struct source){"public_key_file", s->public_key_file, PEM}
+                        : s->secret_file.ptr     ? (struct source){"secret_file", s->secret_file, SECRET}
+                                                 : (struct source){"jwks", {NULL, 0}, JWK_SET};
+    const cJSON *node = tg_json_get(r->node, src.setting);
+    const char *trouble = hmac_trouble(&src, algs);
+    struct tg_jwks *set = NULL, *good = NULL;
+    struct tg_buf text = {0};
+    struct tg_err err = {0};
+    enum tg_status st;
+
+    if (trouble) {
+        tg_problem_at(r->problems, r->tree, node, TG_S_FMT ".%s: %s", TG_S_ARG(r->where), src.setting, trouble);
+        return NULL;
+    }
+    st = read_text(r, &src, s->jwks, &text, &err);
+    if (st == TG_OK && src.form == JWK_SET)
+        st = tg_jwks_parse(tg_buf_slice(&text), (algs & TG_ALGS_HMAC) != 0, &set, &err);
+    else if (st == TG_OK && src.form == PEM)
+        st = tg_jwks_from_pem(tg_buf_slice(&text), &set, &err);
+    else if (st == TG_OK)
+        st = tg_jwks_from_secret(tg_buf_slice(&text), &set, &err);
+    if (st == TG_OK)
+        good = judge(r, node, src.setting, set, algs);
+    else
+        tg_problem_at(r->problems, r->tree, node, TG_S_FMT ".%s: %s", TG_S_ARG(r->where), src.setting,
+                      tg_err_text(&err));
+    tg_jwks_unref(set);
+    if (text.data)
+        explicit_bzero(text.data, text.cap);             /* it may have been a secret */
+    tg_buf_fini(&text);
+    return good;
+}

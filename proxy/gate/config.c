@@ -1,0 +1,29 @@
+/*
+ * config - the life of a configuration: counted, freed with the last exchange that began under it.
+ */
+#include "gate/config.h"
+
+struct tg_config *tg_config_new(void)
+{
+    struct tg_config *c = TG_NEW(struct tg_config);
+
+    atomic_init(&c->refs, 1);
+    tg_arena_init(&c->arena, NULL, 0);
+    return c;
+}
+
+struct tg_config *tg_config_ref(struct tg_config *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+void tg_config_unref(struct tg_config *c)
+{
+    if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    tg_providers_fini(&c->providers);
+    tg_arena_fini(&c->arena);
+    tg_tree_free(c->tree);
+    free(c);
+}

@@ -1,0 +1,515 @@
+/*
+ * conn_h1 - requests of one HTTP/1.1 connection, one after the other, and their answers.
+ *
+ * Invariants: one exchange at a time; octets behind a request wait in `rest` (bounded: reading pauses) until its answer is out;
+ * after a framing error, or an answer given before the request's body was read, nothing more is read as HTTP and the
+ * connection closes with what still arrives thrown away (RFC 9112 §9.6), so that the client sees the answer.
+ * `rest` holds at most one head's worth beyond what one read brings.
+ */
+#include "base/clock.h"
+#include "internal.h"
+
+#define LINGER_MS 2000
+#define LINGER_BYTES (1024 * 1024)
+#define AHEAD_BYTES (64 * 1024)
+#define SERVICE_HEAD_MS 10000
+#define SERVICE_IDLE_MS 60000
+
+static struct tg_conn *conn_of(struct tg_stream *s)
+{
+    return (struct tg_conn *)((char *)s - offsetof(struct tg_conn, stream));
+}
+
+static struct tg_timeouts timeouts_of(const struct tg_conn *conn)
+{
+    if (conn->gate->runtime)
+        return conn->gate->runtime->config->timeouts;
+    return (struct tg_timeouts){.head_ms = SERVICE_HEAD_MS, .idle_ms = SERVICE_IDLE_MS, .body_ms = SERVICE_IDLE_MS};
+}
+
+static void arm(struct tg_conn *conn, int64_t ms)
+{
+    struct tg_worker *w = conn->gate->worker;
+
+    if (ms > 0)
+        tg_deadline_set(&w->wheel, &conn->deadline, w->now_ms + ms);
+    else
+        tg_deadline_clear(&w->wheel, &conn->deadline);
+}
+
+/* ---- closing ---- */
+
+static void linger(struct tg_conn *conn)
+{
+    conn->state = CONN_LINGER;
+    tg_buf_fini(&conn->rest);
+    if (conn->ended) {
+        tg_conn_close(conn, false);
+        return;
+    }
+    tg_stream_end(&conn->stream);
+    tg_stream_resume(&conn->stream);
+    arm(conn, LINGER_MS);
+}
+
+static void read_lingering(struct tg_conn *conn)
+{
+    ssize_t n = tg_stream_read(&conn->stream, conn->gate->worker->scratch, TG_SCRATCH_BYTES);
+
+    if (n == -1)
+        return;
+    if (n > 0)
+        conn->lingered += (size_t)n;
+    if (n <= 0 || conn->lingered > LINGER_BYTES)
+        tg_conn_close(conn, n > 0);
+}
+
+/* ---- from one request to the next ---- */
+
+static void consume(struct tg_conn *conn, struct tg_slice *in);
+
+static void idle(struct tg_conn *conn)
+{
+    struct tg_gate *gate = conn->gate;
+
+    conn->state = CONN_IDLE;
+    if (conn->ended) {
+        tg_conn_close(conn, false);
+        return;
+    }
+    tg_stream_resume(&conn->stream);
+    if (gate->draining)
+        arm(conn, 500);
+    else
+        arm(conn, gate->runtime ? gate->runtime->config->timeouts.idle_ms : SERVICE_IDLE_MS);
+}
+
+/* The answer is with the client (or in the socket): what comes next. */
+static void after_answer(struct tg_conn *conn)
+{
+    if (conn->close) {
+        linger(conn);
+        return;
+    }
+    if (conn->rest.len == 0) {
+        idle(conn);
+        return;
+    }
+    conn->state = CONN_IDLE;                             /* a pipelined request: from the loop, not from here */
+    tg_worker_defer(conn->gate->worker, &conn->later);
+}
+
+static void run_next(struct tg_deferred *d)
+{
+    struct tg_conn *conn = (struct tg_conn *)((char *)d - offsetof(struct tg_conn, later));
+    struct tg_buf held = conn->rest;
+    struct tg_slice in = tg_buf_slice(&held);
+
+    conn->rest = (struct tg_buf){0};
+    consume(conn, &in);
+    tg_buf_fini(&held);
+}
+
+static struct tg_h1_limits limits_of(const struct tg_conn *conn)
+{
+    const struct tg_gate *gate = conn->gate;
+    struct tg_h1_limits limits = {.head_bytes = 65536, .target_bytes = 16384, .fields = gate->field_cap};
+
+    if (gate->runtime) {
+        const struct tg_bounds *b = &gate->runtime->config->bounds;
+
+        limits.head_bytes = b->head ? b->head : SIZE_MAX;
+        limits.target_bytes = b->uri ? b->uri : SIZE_MAX;
+    }
+    return limits;
+}
+
+static void refuse_head(struct tg_conn *conn, enum tg_refusal why, unsigned status)
+{
+    struct tg_exchange *ex = tg_exchange_new(conn, &tg_conn_h1_ops, NULL, tg_slice(NULL, 0));
+
+    conn->state = CONN_BUSY;
+    conn->close = true;
+    conn->ex = ex;
+    tg_h1_body_init(&conn->body, TG_BODY_NONE, 0);
+    ex->refusal_status = status;
+    tg_exchange_refuse(ex, why);
+    tg_exchange_run(ex);
+}
+
+/* One head from *in. True: an exchange was begun (and may be over already). */
+static bool take_head(struct tg_conn *conn, struct tg_slice *in)
+{
+    struct tg_gate *gate = conn->gate;
+    struct tg_head head = {.fields = gate->fields, .field_cap = gate->field_cap};
+    struct tg_h1_limits limits = limits_of(conn);
+    size_t used = 0;
+    unsigned refusal = 0;
+    enum tg_status st = tg_h1_parse_request(*in, &limits, &conn->scanned, &head, &used, &refusal, NULL);
+
+    if (st == TG_AGAIN) {
+        if (conn->state != CONN_HEAD) {
+            conn->state = CONN_HEAD;
+            arm(conn, timeouts_of(conn).head_ms);
+        }
+        tg_stream_resume(&conn->stream);
+        return false;
+    }
+    conn->scanned = 0;
+    if (st != TG_OK) {
+        in->len = 0;
+        refuse_head(conn, TG_REFUSE_HEAD, refusal);
+        return true;
+    }
+    conn->state = CONN_BUSY;
+    conn->requests++;
+    conn->close = !head.keep_alive;
+    arm(conn, 0);
+    tg_h1_body_init(&conn->body, head.framing, head.content_length);
+    conn->reading_body = false;
+    conn->ex = tg_exchange_new(conn, &tg_conn_h1_ops, &head, tg_slice(in->ptr, used));
+    in->ptr += used;
+    in->len -= used;
+    conn->ex->body_open = !conn->body.done;
+    tg_exchange_run(conn->ex);
+    return true;
+}
+
+/* Content from *in to the exchange, while it wants it. True: go on. */
+static bool take_body(struct tg_conn *conn, struct tg_slice *in)
+{
+    struct tg_exchange *ex = conn->ex;
+    struct tg_slice content = {0};
+    enum tg_status st = tg_h1_body_read(&conn->body, in, &content, NULL);
+
+    if (st != TG_OK && st != TG_AGAIN) {
+        in->len = 0;
+        conn->close = true;
+        tg_exchange_break(ex, TG_REFUSE_BODY_FRAMING);
+        return false;
+    }
+    if (content.len > 0)
+        tg_exchange_body(ex, content);
+    if (conn->ex != ex || conn->state != CONN_BUSY)
+        return false;
+    if (conn->body.done) {
+        struct tg_field fields[64];
+        struct tg_head trailers = {.fields = fields, .field_cap = ARRAY_LEN(fields)};
+
+        arm(conn, 0);
+        conn->reading_body = false;
+        if (tg_h1_body_trailers(&conn->body, &trailers, NULL) != TG_OK) {
+            conn->close = true;
+            tg_exchange_break(ex, TG_REFUSE_BODY_FRAMING);
+        } else {
+            ex->body_open = false;
+            tg_exchange_body_end(ex, trailers.field_count ? &trailers : NULL);
+        }
+        return false;
+    }
+    return in->len > 0;
+}
+
+/* Uses what it can of *in; the rest is kept. */
+static void consume(struct tg_conn *conn, struct tg_slice *in)
+{
+    while (in->len > 0) {
+        if (conn->state == CONN_IDLE || conn->state == CONN_HEAD) {
+            if (!take_head(conn, in))
+                break;
+            /* An answer already given: the next request is read from the loop, so that none starves the others. */
+            if (conn->state != CONN_BUSY)
+                break;
+        } else if (conn->state == CONN_BUSY && conn->reading_body && !conn->body.done) {
+            if (!take_body(conn, in))
+                break;
+        } else {
+            break;
+        }
+    }
+    if (conn->state == CONN_BUSY && conn->ex)
+        tg_exchange_body_settle(conn->ex);
+    if (conn->state == CONN_CLOSED || conn->state == CONN_LINGER || (conn->state == CONN_FLUSH && conn->close))
+        return;
+    if (in->len > 0) {
+        tg_buf_add_slice(&conn->rest, *in);
+        if (conn->state == CONN_IDLE)
+            tg_worker_defer(conn->gate->worker, &conn->later);
+        if (conn->state != CONN_HEAD && conn->rest.len > AHEAD_BYTES)
+            tg_stream_pause(&conn->stream);
+    }
+}
+
+/* ---- what the socket says ---- */
+
+static void on_end(struct tg_conn *conn)
+{
+    conn->ended = true;
+    tg_stream_pause(&conn->stream);                      /* level-triggered: it would say so for ever */
+    switch (conn->state) {
+    case CONN_TUNNEL:
+        tg_call_end(&conn->ex->call, NULL);
+        break;
+    case CONN_BUSY:
+        if (!conn->body.done)
+            tg_conn_close(conn, true);                   /* the body will never be whole */
+        break;                                           /* else a client that only half-closed gets its answer */
+    case CONN_FLUSH:
+        break;
+    default:
+        tg_conn_close(conn, false);
+    }
+}
+
+static void on_readable(struct tg_stream *s)
+{
+    struct tg_conn *conn = conn_of(s);
+    char *scratch = conn->gate->worker->scratch;
+    struct tg_buf held = {0};
+
+    if (conn->state == CONN_LINGER) {
+        read_lingering(conn);
+        return;
+    }
+    ssize_t n = tg_stream_read(s, scratch, TG_SCRATCH_BYTES);
+    if (n == -1)
+        return;
+    if (n == 0) {
+        on_end(conn);
+        return;
+    }
+    if (n < 0) {
+        tg_conn_close(conn, true);
+        return;
+    }
+    struct tg_slice in = tg_slice(scratch, (size_t)n);
+    if (conn->state == CONN_TUNNEL) {
+        conn->ex->bytes_in += in.len;
+        tg_call_data(&conn->ex->call, in);
+        tg_exchange_body_settle(conn->ex);
+        return;
+    }
+    if (conn->rest.len > 0) {
+        held = conn->rest;
+        conn->rest = (struct tg_buf){0};
+        tg_buf_add(&held, scratch, (size_t)n);
+        in = tg_buf_slice(&held);
+    }
+    if (conn->state == CONN_BUSY && conn->reading_body)
+        arm(conn, timeouts_of(conn).body_ms);
+    if (!conn->later.set)
+        consume(conn, &in);
+    else
+        tg_buf_add_slice(&conn->rest, in);               /* the next request is about to be read anyway */
+    if (held.data && conn->state != CONN_CLOSED)
+        tg_stream_flush(s);
+    tg_buf_fini(&held);
+}
+
+static void on_drained(struct tg_stream *s)
+{
+    struct tg_conn *conn = conn_of(s);
+
+    if (conn->state == CONN_FLUSH) {
+        arm(conn, 0);
+        after_answer(conn);
+    } else if (conn->ex) {
+        if (!conn->reading_body)
+            arm(conn, 0);
+        tg_exchange_client_drained(conn->ex);
+    }
+}
+
+static void on_broken(struct tg_stream *s)
+{
+    tg_conn_close(conn_of(s), true);
+}
+
+static void on_deadline(struct tg_deadline *d)
+{
+    struct tg_conn *conn = (struct tg_conn *)((char *)d - offsetof(struct tg_conn, deadline));
+
+    switch (conn->state) {
+    case CONN_HEAD:
+        refuse_head(conn, TG_REFUSE_SLOW_HEAD, 408);
+        break;
+    case CONN_BUSY:
+        if (conn->reading_body && tg_stream_backlog(&conn->stream) == 0) {
+            conn->close = true;
+            tg_exchange_break(conn->ex, TG_REFUSE_SLOW_BODY);
+            break;
+        }
+        tg_conn_close(conn, true);                       /* the client does not read its answer */
+        break;
+    case CONN_FLUSH:
+        tg_conn_close(conn, true);
+        break;
+    default:
+        tg_conn_close(conn, false);
+    }
+}
+
+static const struct tg_stream_events stream_events = {
+    .readable = on_readable, .drained = on_drained, .broken = on_broken};
+
+void tg_conn_h1_start(struct tg_conn *conn)
+{
+    int fd = conn->stream.fd;
+
+    conn->deadline.expired = on_deadline;
+    conn->later.run = run_next;
+    tg_stream_open(&conn->stream, conn->gate->worker, fd, &stream_events);
+    arm(conn, timeouts_of(conn).head_ms);
+}
+
+/* ---- what an exchange says to its client ---- */
+
+static enum tg_h1_connection connection_word(const struct tg_conn *conn)
+{
+    return conn->close ? TG_H1_CLOSE : TG_H1_KEEP;
+}
+
+static void write_head(struct tg_exchange *ex, const struct tg_head *head, enum tg_h1_connection how, bool has_length)
+{
+    struct tg_gate *gate = ex->gate;
+
+    gate->out.len = 0;
+    tg_h1_write_response(&gate->out, head, ex->head.minor, how, ex->head.method_id == TG_METHOD_HEAD, has_length);
+    struct tg_slice copy = tg_arena_dup(&ex->arena, tg_buf_slice(&gate->out));
+    tg_stream_put(&ex->conn->stream, copy.ptr, copy.len);
+    ex->bytes_out += copy.len;
+}
+
+static void h1_interim(struct tg_exchange *ex, const struct tg_head *head)
+{
+    if (ex->head.minor == 0)
+        return;                                          /* RFC 9110 §15.2: not to HTTP/1.0 */
+    write_head(ex, head, TG_H1_KEEP, false);
+    tg_stream_flush(&ex->conn->stream);
+}
+
+static void h1_head(struct tg_exchange *ex, const struct tg_head *head, bool has_length)
+{
+    struct tg_conn *conn = ex->conn;
+    struct tg_head shown = *head;
+
+    if (ex->body_open || conn->gate->draining)
+        conn->close = true;
+    if (head->framing == TG_BODY_CHUNKED && ex->head.minor == 0) {
+        shown.framing = TG_BODY_CLOSE;
+        conn->close = true;
+    }
+    write_head(ex, &shown, head->status == 101 ? TG_H1_UPGRADE : connection_word(conn), has_length);
+    ex->chunked_out = shown.framing == TG_BODY_CHUNKED;
+}
+
+static void h1_data(struct tg_exchange *ex, struct tg_slice data)
+{
+    struct tg_stream *s = &ex->conn->stream;
+    char line[TG_CHUNK_LINE];
+
+    ex->bytes_out += data.len;
+    if (ex->chunked_out)
+        tg_stream_put_copy(s, line, tg_h1_chunk_line(data.len, line));
+    tg_stream_put(s, data.ptr, data.len);
+    if (ex->chunked_out)
+        tg_stream_put(s, "\r\n", 2);
+}
+
+static void h1_end(struct tg_exchange *ex, const struct tg_head *trailers)
+{
+    struct tg_conn *conn = ex->conn;
+
+    if (ex->chunked_out) {
+        ex->gate->out.len = 0;
+        tg_h1_write_last_chunk(&ex->gate->out, trailers);
+        tg_stream_put(&conn->stream, ex->gate->out.data, ex->gate->out.len);
+    }
+    tg_stream_flush(&conn->stream);
+    conn->ex = NULL;
+    conn->reading_body = false;
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (conn->state == CONN_TUNNEL || ex->body_open)
+        conn->close = true;
+    tg_h1_body_fini(&conn->body);
+    if (tg_stream_backlog(&conn->stream) > 0) {
+        conn->state = CONN_FLUSH;
+        arm(conn, timeouts_of(conn).body_ms);
+        return;
+    }
+    after_answer(conn);
+}
+
+static void h1_cut(struct tg_exchange *ex)
+{
+    struct tg_conn *conn = ex->conn;
+
+    conn->ex = NULL;
+    /* What was sent so far still goes out where it can; no last chunk, no full length: the client can tell (RFC 9112 §8). */
+    tg_stream_flush(&conn->stream);
+    tg_conn_close(conn, !ex->chunked_out);
+}
+
+static void h1_settle(struct tg_exchange *ex)
+{
+    struct tg_conn *conn = ex->conn;
+
+    tg_stream_flush(&conn->stream);
+    if (tg_stream_backlog(&conn->stream) > 0 && !conn->deadline.at_ms && conn->state == CONN_BUSY)
+        arm(conn, timeouts_of(conn).body_ms);
+}
+
+static size_t h1_backlog(const struct tg_exchange *ex)
+{
+    return tg_stream_backlog(&ex->conn->stream);
+}
+
+static void h1_want_body(struct tg_exchange *ex, bool wanted)
+{
+    struct tg_conn *conn = ex->conn;
+
+    if (conn->state == CONN_TUNNEL) {
+        if (wanted && !conn->ended)
+            tg_stream_resume(&conn->stream);
+        else if (!wanted)
+            tg_stream_pause(&conn->stream);
+        return;
+    }
+    if (conn->body.done)
+        return;
+    conn->reading_body = wanted;
+    if (!wanted) {
+        tg_stream_pause(&conn->stream);
+        arm(conn, 0);
+        return;
+    }
+    arm(conn, timeouts_of(conn).body_ms);
+    tg_stream_resume(&conn->stream);
+    if (conn->rest.len > 0)
+        tg_worker_defer(conn->gate->worker, &conn->later);
+}
+
+static void h1_tunnel(struct tg_exchange *ex)
+{
+    struct tg_conn *conn = ex->conn;
+
+    conn->state = CONN_TUNNEL;
+    arm(conn, 0);
+    tg_stream_flush(&conn->stream);
+    if (conn->rest.len > 0) {
+        ex->bytes_in += conn->rest.len;
+        tg_call_data(&ex->call, tg_buf_slice(&conn->rest));
+        tg_call_flush(&ex->call);
+        tg_buf_fini(&conn->rest);
+    }
+    if (conn->ended)
+        tg_call_end(&ex->call, NULL);
+    else
+        tg_stream_resume(&conn->stream);
+}
+
+const struct tg_client_ops tg_conn_h1_ops = {
+    .interim = h1_interim, .head = h1_head, .data = h1_data, .end = h1_end, .cut = h1_cut,
+    .settle = h1_settle, .backlog = h1_backlog, .want_body = h1_want_body, .tunnel = h1_tunnel,
+};

@@ -1,0 +1,252 @@
+/*
+ * internal - what the files of the gate share: connection, exchange, runtime.
+ *
+ * A connection reads requests and writes answers; an exchange is one request from its head to its log line; a runtime is a
+ * configuration bound to this worker's pools. An exchange lives in one recycled block of memory: the struct, then its arena.
+ */
+#pragma once
+#include "auth/authn.h"
+#include "base/metric.h"
+#include "gate/gate.h"
+#include "http/forward.h"
+#include "http/h1_body.h"
+#include "http/h1_parse.h"
+#include "http/h1_write.h"
+#include "io/stream.h"
+#include "upstream/call.h"
+#include "upstream/cluster.h"
+
+struct tg_exchange;
+struct tg_conn;
+
+/* ---- runtime ---- */
+struct tg_route_metrics {
+    struct tg_series **by_method[TG_METHOD_COUNT];       /* each: 500 series by status, made when first needed */
+    struct tg_series *duration, *upstream_duration;
+};
+struct tg_runtime {
+    unsigned refs;
+    struct tg_gate *gate;
+    struct tg_config *config;
+    struct tg_authn *authn;
+    struct tg_cluster **clusters;                        /* by route index */
+    struct tg_call_limits *call_limits;                  /* by route index */
+    struct tg_route_metrics *metrics;                    /* by route index; the last one: no route */
+};
+struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config);
+struct tg_runtime *tg_runtime_ref(struct tg_runtime *rt);
+void tg_runtime_unref(struct tg_runtime *rt);            /* NULL is fine */
+
+/* ---- gate ---- */
+#define TG_BLOCK_BYTES 12288                             /* an exchange and the first of its arena */
+#define TG_BLOCKS_KEPT 256
+struct tg_block {
+    struct tg_block *next;
+};
+struct tg_gate_metrics {
+    struct tg_series *connections, *connections_refused, *framing_errors;
+    struct tg_series *decisions[8];
+    struct tg_series *limited, *admitted;
+};
+struct tg_gate {
+    struct tg_worker *worker;
+    struct tg_gate_shared *shared;
+    const struct tg_service *service;
+    struct tg_resolver *resolver;
+    struct tg_pool *pool;
+    struct tg_runtime *runtime;
+    struct tg_conn *conns;
+    size_t conn_count;
+    bool draining;
+    struct tg_block *blocks;
+    size_t block_count;
+    struct tg_field *fields;                             /* scratch for one head */
+    unsigned field_cap;
+    struct tg_buf out;                                   /* scratch for one head on its way out */
+    int64_t date_s;
+    char date[30];
+    unsigned cell;                                       /* of metrics */
+    struct tg_gate_metrics metrics;
+};
+struct tg_slice tg_gate_date(struct tg_gate *gate);      /* IMF-fixdate of now */
+
+/* ---- connection ---- */
+enum tg_conn_state {
+    CONN_IDLE,                                           /* between requests */
+    CONN_HEAD,                                           /* a part of a head is here */
+    CONN_BUSY,                                           /* an exchange runs */
+    CONN_FLUSH,                                          /* the answer is not yet with the client */
+    CONN_LINGER,                                         /* closing: what still comes is thrown away */
+    CONN_TUNNEL,
+    CONN_CLOSED,
+};
+struct tg_conn {
+    struct tg_stream stream;
+    struct tg_deadline deadline;
+    struct tg_deferred later;                            /* go on with the next request, or free */
+    struct tg_gate *gate;
+    struct tg_conn *next, **prev;
+    struct tg_exchange *ex;
+    struct tg_ip peer;
+    uint16_t peer_port;
+    uint8_t state;                                       /* enum tg_conn_state */
+    bool ended;                                          /* the client has said FIN */
+    bool close;                                          /* after the answer under way */
+    bool counted_address;
+    bool reading_body;
+    unsigned requests;
+    size_t scanned;
+    size_t lingered;
+    struct tg_h1_body body;
+    struct tg_buf rest;                                  /* octets not used yet */
+};
+void tg_conn_close(struct tg_conn *conn, bool reset);
+
+/* What an exchange says to its client, whatever the protocol. */
+struct tg_client_ops {
+    void (*interim)(struct tg_exchange *ex, const struct tg_head *head);
+    /* head->framing: none, length, or chunked (the client's protocol decides how an unknown length is shown). */
+    void (*head)(struct tg_exchange *ex, const struct tg_head *head, bool has_length);
+    void (*data)(struct tg_exchange *ex, struct tg_slice data);
+    void (*end)(struct tg_exchange *ex, const struct tg_head *trailers);
+    void (*cut)(struct tg_exchange *ex);                 /* the answer cannot be completed: the client must notice */
+    void (*settle)(struct tg_exchange *ex);              /* write out what was said */
+    size_t (*backlog)(const struct tg_exchange *ex);
+    void (*want_body)(struct tg_exchange *ex, bool wanted); /* pause and resume the request's body */
+    void (*tunnel)(struct tg_exchange *ex);              /* from now on octets */
+};
+
+/* ---- exchange ---- */
+enum tg_exchange_state {
+    EX_ROUTE, EX_AUTHN, EX_LIMIT, EX_AUTHZ, EX_SERVE, EX_FORWARD, EX_REPLY, EX_LOG, EX_DONE
+};
+enum tg_next { TG_NEXT_GO, TG_NEXT_WAIT };
+
+/* Why tollgate answers itself. The table in step_reply.c has the status, words and challenge of each. */
+enum tg_refusal {
+    TG_REFUSE_NONE,
+    TG_REFUSE_HEAD,                                      /* framing: the status is the parser's */
+    TG_REFUSE_PATH,
+    TG_REFUSE_SLOW_HEAD,
+    TG_REFUSE_SLOW_BODY,
+    TG_REFUSE_BODY_FRAMING,
+    TG_REFUSE_BODY_SIZE,
+    TG_REFUSE_METHOD,
+    TG_REFUSE_NO_ROUTE,
+    TG_REFUSE_CREDENTIAL,                                /* 400 invalid_request */
+    TG_REFUSE_NO_TOKEN,
+    TG_REFUSE_EXPIRED,
+    TG_REFUSE_INVALID,
+    TG_REFUSE_LIMIT,
+    TG_REFUSE_DENIED,
+    TG_REFUSE_WEBSOCKET,
+    TG_REFUSE_NO_KEYS,
+    TG_REFUSE_NOT_READY,
+    TG_REFUSE_UPSTREAM,                                  /* 502 */
+    TG_REFUSE_UPSTREAM_SLOW,                             /* 504 */
+    TG_REFUSE_COUNT
+};
+
+enum tg_outcome { TG_OUTCOME_NONE, TG_OUTCOME_ENDED, TG_OUTCOME_FAILED };
+
+struct tg_exchange {
+    enum tg_exchange_state state;
+    const struct tg_client_ops *client;
+    struct tg_conn *conn;
+    struct tg_gate *gate;
+    struct tg_runtime *rt;                               /* a reference */
+    struct tg_arena arena;
+    struct tg_head head;                                 /* slices and fields in the arena */
+    int64_t started_us;
+    int64_t wall_ms;
+    /* route */
+    struct tg_ip client_ip;
+    bool peer_trusted;
+    struct tg_slice host, path, path_decoded;            /* canonical; empty until known */
+    int port;
+    const struct tg_route *route;                        /* NULL: none */
+    char request_id_own[37];
+    struct tg_slice request_id, traceparent;
+    bool trace_continued;
+    /* authn */
+    struct tg_credential credential;
+    const struct tg_identity *identity;                  /* a reference */
+    const char *auth_reason;                             /* for the log */
+    bool asked_again, waiting_keys, keys_came;
+    enum tg_refusal pending;                             /* a failed verification, until the limit was looked at */
+    /* limit */
+    struct tg_charge charge;
+    bool charged;
+    /* authz */
+    struct tg_facts facts;
+    struct tg_verdict verdict;
+    bool judged;
+    /* forward */
+    struct tg_call call;
+    struct tg_deadline total;
+    bool calling, body_open, upgrade, head_sent, sent_100;
+    uint64_t tried;                                      /* endpoints that refused */
+    int endpoint;
+    unsigned attempts;
+    uint8_t outcome, fault;
+    struct tg_buf replay;                                /* the body so far, while it may have to be sent again */
+    bool replayable;
+    const struct tg_head *body_trailers;
+    bool body_complete;
+    int64_t upstream_us;
+    /* serve */
+    struct tg_buf served_body;
+    /* reply */
+    enum tg_refusal refusal;
+    unsigned refusal_status;                             /* of TG_REFUSE_HEAD */
+    /* log */
+    unsigned status;
+    uint64_t bytes_in, bytes_out;
+    bool aborted, chunked_out;
+};
+
+/* A new exchange with a copy of the head (parsed from `bytes`); `head` may be NULL for a refused one. */
+struct tg_exchange *tg_exchange_new(struct tg_conn *conn, const struct tg_client_ops *client, const struct tg_head *head,
+                                    struct tg_slice bytes);
+void tg_exchange_run(struct tg_exchange *ex);            /* runs steps until one waits or the request is over */
+void tg_exchange_abort(struct tg_exchange *ex);          /* the client went away */
+/* Goes to EX_REPLY with this refusal, from a step (returns GO). */
+enum tg_next tg_exchange_refuse(struct tg_exchange *ex, enum tg_refusal why);
+/* The same from outside a step: cancels the upstream; cuts when the answer's head has gone out. */
+void tg_exchange_break(struct tg_exchange *ex, enum tg_refusal why);
+/* The request's content, from the client side. */
+void tg_exchange_body(struct tg_exchange *ex, struct tg_slice data);
+void tg_exchange_body_end(struct tg_exchange *ex, const struct tg_head *trailers);
+void tg_exchange_body_settle(struct tg_exchange *ex);
+void tg_exchange_client_drained(struct tg_exchange *ex);
+
+enum tg_next tg_step_route(struct tg_exchange *ex);
+enum tg_next tg_step_authn(struct tg_exchange *ex);
+enum tg_next tg_step_limit(struct tg_exchange *ex);
+enum tg_next tg_step_authz(struct tg_exchange *ex);
+enum tg_next tg_step_serve(struct tg_exchange *ex);
+enum tg_next tg_step_forward(struct tg_exchange *ex);
+enum tg_next tg_step_reply(struct tg_exchange *ex);
+enum tg_next tg_step_log(struct tg_exchange *ex);
+
+void tg_step_authn_cancel(struct tg_exchange *ex);
+/* Charges the address bucket once when nothing was charged yet (refusals before step_limit). */
+void tg_charge_address(struct tg_exchange *ex);
+/* X-RateLimit-*, X-Request-Id and what else every answer carries; returns how many were written to `out` (room for 6). */
+size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field *out);
+const char *tg_refusal_name(enum tg_refusal why);
+unsigned tg_refusal_status(const struct tg_exchange *ex);
+/* Sends a whole answer made here. */
+void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *fields, size_t count, struct tg_slice body);
+
+/* What goes to `target`: fills `out`, returns the request target to write. */
+struct tg_slice tg_forward_head(struct tg_exchange *ex, const struct tg_target *target, struct tg_head *out);
+/* step_forward: the request's content on its way. */
+void tg_forward_body(struct tg_exchange *ex, struct tg_slice data);
+void tg_forward_body_end(struct tg_exchange *ex, const struct tg_head *trailers);
+
+extern const struct tg_client_ops tg_conn_h1_ops;
+void tg_conn_h1_start(struct tg_conn *conn);             /* reads requests from a connection that was set up */
+void tg_access_log(struct tg_exchange *ex);
+void tg_gate_metrics_init(struct tg_gate *gate);
+void tg_metrics_count(struct tg_exchange *ex);

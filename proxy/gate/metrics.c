@@ -1,0 +1,84 @@
+/*
+ * metrics - what the gate counts. Labels come from the configuration and fixed sets only: route name, method, status, decision.
+ */
+#include "base/clock.h"
+#include "internal.h"
+#include <stdio.h>
+
+#define STATUS_MIN 100
+#define STATUS_COUNT 500
+
+static const char *const decisions[] = {"allow", "deny", "unauthenticated", "limit", "none"};
+
+static struct tg_series *plain(enum tg_metric_kind kind, const char *name, const char *help)
+{
+    return tg_metric_series(tg_metric_family(kind, name, help, ""), NULL);
+}
+
+static struct tg_series *labelled(const char *name, const char *help, const char *label, const char *value)
+{
+    struct tg_slice v = tg_slice_str(value);
+
+    return tg_metric_series(tg_metric_family(TG_COUNTER, name, help, label), &v);
+}
+
+void tg_gate_metrics_init(struct tg_gate *gate)
+{
+    struct tg_gate_metrics *m = &gate->metrics;
+
+    m->connections = plain(TG_GAUGE, "tollgate_connections_active", "Open client connections.");
+    m->connections_refused = plain(TG_COUNTER, "tollgate_connections_refused_total",
+                                   "Connections closed at once because of limits.connections or connections_per_address.");
+    m->framing_errors = plain(TG_COUNTER, "tollgate_malformed_requests_total", "Requests refused for their framing or syntax.");
+    for (size_t i = 0; i < ARRAY_LEN(decisions); i++)
+        m->decisions[i] = labelled("tollgate_decisions_total", "Requests by what was decided.", "decision", decisions[i]);
+    m->admitted = labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "admitted");
+    m->limited = labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "limited");
+}
+
+static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_slice route, unsigned method, unsigned status)
+{
+    struct tg_series **row = m->by_method[method];
+    char code[12];
+
+    if (status < STATUS_MIN || status >= STATUS_MIN + STATUS_COUNT)
+        return NULL;
+    if (!row)
+        row = m->by_method[method] = TG_NEW_ARRAY(struct tg_series *, STATUS_COUNT);
+    if (!row[status - STATUS_MIN]) {
+        struct tg_slice values[] = {route, tg_slice_str(tg_method_name(method)), {code, 0}};
+
+        values[2].len = (size_t)snprintf(code, sizeof(code), "%u", status);
+        row[status - STATUS_MIN] = tg_metric_series(
+            tg_metric_family(TG_COUNTER, "tollgate_http_requests_total", "Requests answered.", "route,method,code"), values);
+    }
+    return row[status - STATUS_MIN];
+}
+
+void tg_metrics_count(struct tg_exchange *ex)
+{
+    struct tg_gate *gate = ex->gate;
+    struct tg_gate_metrics *m = &gate->metrics;
+    unsigned decision = 4;
+
+    if (ex->refusal == TG_REFUSE_LIMIT)
+        decision = 3;
+    else if (ex->pending)
+        decision = 2;
+    else if (ex->judged)
+        decision = ex->verdict.decision == TG_ALLOW ? 0 : ex->verdict.decision == TG_DENY ? 1 : 2;
+    tg_metric_add(m->decisions[decision], gate->cell, 1);
+    if (ex->refusal == TG_REFUSE_HEAD || ex->refusal == TG_REFUSE_BODY_FRAMING)
+        tg_metric_add(m->framing_errors, gate->cell, 1);
+    if (!ex->rt)
+        return;
+    size_t i = ex->route ? ex->route->index : tg_routes_count(ex->rt->config->routes);
+    struct tg_route_metrics *rm = &ex->rt->metrics[i];
+    struct tg_series *s = requests_series(rm, ex->route ? ex->route->name : TG_S("none"), ex->head.method_id, ex->status);
+
+    if (s)
+        tg_metric_add(s, gate->cell, 1);
+    tg_metric_observe_us(rm->duration, gate->cell, tg_clock_mono_us() - ex->started_us);
+    if (ex->upstream_us > 0)
+        tg_metric_observe_us(rm->upstream_duration, gate->cell, ex->upstream_us);
+}

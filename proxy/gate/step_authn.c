@@ -1,0 +1,95 @@
+/*
+ * step_authn - the credential: its syntax (400 at once), then its verification.
+ *
+ * A failed verification is not answered here: it waits in ex->pending until step_limit has looked at the address bucket.
+ * A locally verifiable token is verified even when that bucket is empty.
+ */
+#include "base/clock.h"
+#include "internal.h"
+
+#define MAX_AUTHORIZATION 4
+
+static void on_keys(void *arg)
+{
+    struct tg_exchange *ex = arg;
+
+    ex->waiting_keys = false;
+    ex->keys_came = true;
+    tg_exchange_run(ex);
+}
+
+void tg_step_authn_cancel(struct tg_exchange *ex)
+{
+    if (ex->waiting_keys)
+        tg_authn_cancel(ex->rt->authn, ex);
+    ex->waiting_keys = false;
+}
+
+static void classify(struct tg_exchange *ex)
+{
+    struct tg_slice values[MAX_AUTHORIZATION];
+    size_t count = 0;
+
+    if (ex->head.seen & (1ull << TG_FIELD_AUTHORIZATION)) {
+        for (unsigned i = 0; i < ex->head.field_count && count < MAX_AUTHORIZATION; i++) {
+            if (ex->head.fields[i].id == TG_FIELD_AUTHORIZATION)
+                values[count++] = ex->head.fields[i].value;
+        }
+    }
+    tg_credential_classify(values, count, ex->head.query, ex->rt->config->bounds.token, &ex->credential);
+}
+
+/* What policies and tiers may look at, from now on complete. */
+static void gather_facts(struct tg_exchange *ex)
+{
+    struct tg_facts *f = &ex->facts;
+    const struct tg_identity *id = ex->identity;
+
+    f->method = ex->head.method;
+    f->path = ex->path_decoded;
+    f->source_ip = ex->client_ip;
+    f->wall_ms = ex->wall_ms;
+    f->cors_preflight = ex->head.method_id == TG_METHOD_OPTIONS &&
+                        tg_head_value(&ex->head, TG_FIELD_ORIGIN).len > 0 &&
+                        tg_head_value(&ex->head, TG_FIELD_ACCESS_CONTROL_REQUEST_METHOD).len > 0;
+    if (!id)
+        return;
+    f->identity = true;
+    f->user = id->subject;
+    f->email = id->email;
+    f->claims = id->claims;
+    f->groups_claim = id->provider->groups_claim;
+}
+
+enum tg_next tg_step_authn(struct tg_exchange *ex)
+{
+    enum tg_authn_result result = TG_AUTHN_OK;
+
+    if (ex->waiting_keys)
+        return TG_NEXT_WAIT;
+    if (!ex->keys_came)
+        classify(ex);
+    if (ex->credential.kind == TG_CREDENTIAL_MALFORMED)
+        return tg_exchange_refuse(ex, TG_REFUSE_CREDENTIAL);
+    if (ex->credential.kind == TG_CREDENTIAL_BEARER)
+        result = tg_authn_verify(ex->rt->authn, ex->credential.token, ex->route->providers, ex->wall_ms, ex->keys_came,
+                                 on_keys, ex, &ex->identity, &ex->auth_reason);
+    switch (result) {
+    case TG_AUTHN_WAIT:
+        ex->waiting_keys = true;
+        return TG_NEXT_WAIT;
+    case TG_AUTHN_UNAVAILABLE:
+        return tg_exchange_refuse(ex, TG_REFUSE_NO_KEYS);
+    case TG_AUTHN_EXPIRED:
+        ex->pending = TG_REFUSE_EXPIRED;
+        break;
+    case TG_AUTHN_INVALID:
+        ex->pending = TG_REFUSE_INVALID;
+        break;
+    case TG_AUTHN_OK:
+        break;
+    }
+    gather_facts(ex);
+    ex->state = EX_LIMIT;
+    return TG_NEXT_GO;
+}

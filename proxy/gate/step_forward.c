@@ -1,0 +1,368 @@
+/*
+ * step_forward - the request goes on to an upstream and its answer comes back.
+ *
+ * A request is sent again on another connection only when nothing of an answer was seen and sending it twice does no harm: a
+ * refused connection (nothing was sent), or a pooled connection that died under an idempotent method (RFC 9110 §9.2.2) whose body, if
+ * any, is still here whole. Both directions stream; what one side cannot take pauses the other.
+ */
+#include "base/clock.h"
+#include "base/hash.h"
+#include "internal.h"
+
+#define REPLAY_BYTES 16384
+#define MAX_ATTEMPTS 4
+
+static struct tg_exchange *exchange_of(struct tg_call *call)
+{
+    return (struct tg_exchange *)((char *)call - offsetof(struct tg_exchange, call));
+}
+
+/* ---- identity for the upstream ---- */
+
+static bool pass_value(struct tg_slice v)
+{
+    return v.len == 0 || tg_is_field_value(v);
+}
+
+/* jwt_claims_headers: a configured name is always sent, empty when there is no such claim or it cannot stand in a field. */
+static size_t identity_fields(struct tg_exchange *ex, struct tg_field **out)
+{
+    const struct tg_string_map *map = &ex->rt->config->route_defaults.claims_headers;
+
+    if (!ex->route->pass_identity_headers || map->count == 0)
+        return 0;
+    *out = tg_arena_alloc(&ex->arena, sizeof(**out) * map->count);
+    for (size_t i = 0; i < map->count; i++) {
+        const struct tg_claim *claim = NULL;
+        struct tg_buf value = {0};
+
+        if (ex->identity)
+            claim = tg_claims_get(ex->identity->claims, map->values[i], tg_hash_slice(map->values[i]));
+        if (claim)
+            tg_claims_join(claim, &value);
+        struct tg_slice text = tg_slice_trim(tg_buf_slice(&value));
+        (*out)[i].name = map->names[i];
+        (*out)[i].value = pass_value(text) ? tg_arena_dup(&ex->arena, text) : TG_S("");
+        tg_buf_fini(&value);
+    }
+    return map->count;
+}
+
+/* ---- the head that goes on ---- */
+
+/* Prefix rewriting, then the path of the target's own URL in front. */
+static struct tg_slice upstream_path(struct tg_exchange *ex, const struct tg_target *target)
+{
+    const struct tg_route *route = ex->route;
+    struct tg_slice path = ex->path, base = target->url.path;
+
+    if (route->prefix_rewrite.ptr && route->prefix.ptr) {
+        struct tg_slice tail = tg_slice(path.ptr + route->prefix.len, path.len - route->prefix.len);
+        struct tg_slice head = route->prefix_rewrite;
+
+        if (head.len > 0 && head.ptr[head.len - 1] == '/' && tail.len > 0 && tail.ptr[0] == '/')
+            head.len--;
+        path = tg_arena_printf(&ex->arena, TG_S_FMT "%s" TG_S_FMT, TG_S_ARG(head),
+                               (head.len == 0 || head.ptr[head.len - 1] != '/') && tail.len > 0 && tail.ptr[0] != '/' ? "/"
+                                                                                                                      : "",
+                               TG_S_ARG(tail));
+        if (path.len == 0)
+            path = TG_S("/");
+    }
+    if (base.len > 1) {
+        if (base.ptr[base.len - 1] == '/')
+            base.len--;
+        path = tg_arena_printf(&ex->arena, TG_S_FMT TG_S_FMT, TG_S_ARG(base), TG_S_ARG(path));
+    }
+    return path;
+}
+
+static struct tg_slice upstream_target(struct tg_exchange *ex, const struct tg_target *target)
+{
+    struct tg_slice path = upstream_path(ex, target);
+
+    if (!ex->head.query.ptr)
+        return path;
+    char *both = tg_arena_raw(&ex->arena, path.len + 1 + ex->head.query.len);
+    memcpy(both, path.ptr, path.len);
+    both[path.len] = '?';
+    memcpy(both + path.len + 1, ex->head.query.ptr, ex->head.query.len);
+    return tg_slice(both, path.len + 1 + ex->head.query.len);
+}
+
+struct tg_slice tg_forward_head(struct tg_exchange *ex, const struct tg_target *target, struct tg_head *out)
+{
+    const struct tg_route *route = ex->route;
+    struct tg_field *identity = NULL;
+    size_t identity_count = identity_fields(ex, &identity);
+    struct tg_slice host = route->preserve_host_header && ex->head.authority.len ? ex->head.authority
+                           : route->host_rewrite.ptr                             ? route->host_rewrite
+                                                                                 : target->authority;
+    struct tg_forward_request request = {
+        .host = host,
+        .client = ex->conn->peer,
+        .peer_trusted = ex->peer_trusted,
+        .client_authority = ex->head.authority,
+        .request_id = ex->request_id,
+        .traceparent = ex->traceparent,
+        .trace_continued = ex->trace_continued,
+        .identity = identity,
+        .identity_count = identity_count,
+        .upgrade_websocket = ex->upgrade,
+    };
+
+    memset(out, 0, sizeof(*out));
+    tg_forward_request(route->forward, &ex->head, &request, &ex->arena, out);
+    return upstream_target(ex, target);
+}
+
+static void write_head(struct tg_exchange *ex, const struct tg_target *target)
+{
+    struct tg_head out;
+    struct tg_slice path = tg_forward_head(ex, target, &out);
+
+    ex->gate->out.len = 0;
+    tg_h1_write_request(&ex->gate->out, &out, path);
+    ex->call.head_bytes = tg_arena_dup(&ex->arena, tg_buf_slice(&ex->gate->out));
+}
+
+/* ---- what the upstream says ---- */
+
+static void on_interim(struct tg_call *call, const struct tg_head *head)
+{
+    struct tg_exchange *ex = exchange_of(call);
+    struct tg_head out;
+
+    if (head->status == 100)
+        return;                                          /* Expect is answered by tollgate itself */
+    memset(&out, 0, sizeof(out));
+    tg_forward_response(ex->route->forward, head, NULL, 0, tg_slice(NULL, 0), &ex->arena, &out);
+    out.status = head->status;
+    out.reason = head->reason;
+    ex->client->interim(ex, &out);
+}
+
+static void on_head(struct tg_call *call, const struct tg_head *head)
+{
+    struct tg_exchange *ex = exchange_of(call);
+    struct tg_field extra[6];
+    struct tg_head out;
+
+    if (head->status == 101 && !(ex->upgrade && tg_is_websocket_accept(head))) {
+        tg_exchange_break(ex, TG_REFUSE_UPSTREAM);
+        return;
+    }
+    ex->upstream_us = tg_clock_mono_us() - call->sent_us;
+    memset(&out, 0, sizeof(out));
+    tg_forward_response(ex->route->forward, head, extra, tg_answer_fields(ex, extra), tg_gate_date(ex->gate), &ex->arena,
+                        &out);
+    if (head->framing == TG_BODY_CLOSE)
+        out.framing = TG_BODY_CHUNKED;
+    ex->status = head->status;
+    ex->head_sent = true;
+    ex->client->head(ex, &out, head->seen >> TG_FIELD_CONTENT_LENGTH & 1);
+    if (head->status == 101)
+        ex->client->tunnel(ex);
+}
+
+static void on_data(struct tg_call *call, struct tg_slice data)
+{
+    struct tg_exchange *ex = exchange_of(call);
+
+    ex->client->data(ex, data);
+}
+
+static void on_settled(struct tg_call *call)
+{
+    struct tg_exchange *ex = exchange_of(call);
+
+    ex->client->settle(ex);
+    if (ex->client->backlog(ex) > 0)
+        tg_call_pause(call);
+}
+
+static void on_drained(struct tg_call *call)
+{
+    struct tg_exchange *ex = exchange_of(call);
+
+    ex->client->want_body(ex, true);
+}
+
+static void on_end(struct tg_call *call, const struct tg_head *trailers)
+{
+    struct tg_exchange *ex = exchange_of(call);
+    struct tg_head out;
+
+    ex->outcome = TG_OUTCOME_ENDED;
+    if (trailers) {
+        out = *trailers;
+        tg_forward_trailers(ex->route->forward, &out);
+        ex->client->end(ex, out.field_count ? &out : NULL);
+    } else {
+        ex->client->end(ex, NULL);
+    }
+    tg_exchange_run(ex);
+}
+
+static void on_failed(struct tg_call *call, enum tg_call_fault fault)
+{
+    struct tg_exchange *ex = exchange_of(call);
+
+    ex->outcome = TG_OUTCOME_FAILED;
+    ex->fault = (uint8_t)fault;
+    tg_exchange_run(ex);
+}
+
+static const struct tg_call_events call_events = {
+    .interim = on_interim, .head = on_head, .data = on_data, .end = on_end,
+    .failed = on_failed, .settled = on_settled, .drained = on_drained,
+};
+
+/* ---- starting, and starting again ---- */
+
+static void on_total(struct tg_deadline *d)
+{
+    struct tg_exchange *ex = (struct tg_exchange *)((char *)d - offsetof(struct tg_exchange, total));
+
+    ex->fault = TG_CALL_SLOW;
+    tg_exchange_break(ex, TG_REFUSE_UPSTREAM_SLOW);
+}
+
+static void start_call(struct tg_exchange *ex, bool fresh)
+{
+    struct tg_cluster *cluster = ex->rt->clusters[ex->route->index];
+    struct tg_call *call = &ex->call;
+
+    write_head(ex, &ex->route->targets[ex->endpoint]);
+    call->endpoint = tg_cluster_at(cluster, ex->endpoint);
+    call->events = &call_events;
+    call->limits = &ex->rt->call_limits[ex->route->index];
+    call->method_id = ex->head.method_id;
+    call->framing = ex->head.framing;
+    call->upgrade = ex->upgrade;
+    call->request_done = call->framing == TG_BODY_NONE;
+    ex->attempts++;
+    ex->calling = true;
+    tg_call_start(call, fresh);
+    if (ex->replay.len > 0)
+        tg_call_data(call, tg_buf_slice(&ex->replay));
+    if (ex->body_complete)
+        tg_forward_body_end(ex, ex->body_trailers);
+}
+
+static bool idempotent(const struct tg_head *head)
+{
+    switch (head->method_id) {
+    case TG_METHOD_GET:
+    case TG_METHOD_HEAD:
+    case TG_METHOD_OPTIONS:
+    case TG_METHOD_PUT:
+    case TG_METHOD_DELETE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether to send the request once more, after what just happened. */
+static bool try_again(struct tg_exchange *ex)
+{
+    bool was_reused = ex->call.reused;
+    bool refused = ex->fault == TG_CALL_REFUSED || ex->fault == TG_CALL_CONNECT_TIMEOUT;
+
+    if (ex->head_sent || ex->attempts >= MAX_ATTEMPTS)
+        return false;
+    if (!ex->replayable)                                 /* part of the body is gone */
+        return false;
+    if (refused) {
+        ex->tried |= 1ull << (ex->endpoint & 63);
+        ex->endpoint = tg_cluster_next(ex->rt->clusters[ex->route->index], ex->tried);
+        if (ex->endpoint < 0)
+            return false;
+    } else if (ex->fault != TG_CALL_NO_ANSWER || !was_reused || !idempotent(&ex->head)) {
+        return false;
+    }
+    memset(&ex->call, 0, sizeof(ex->call));
+    ex->outcome = TG_OUTCOME_NONE;
+    start_call(ex, !refused);
+    return true;
+}
+
+static enum tg_next begin(struct tg_exchange *ex)
+{
+    int64_t total_ms = ex->route->timeout_ms ? ex->route->timeout_ms : ex->rt->config->timeouts.total_ms;
+
+    if (tg_is_websocket(&ex->head)) {
+        if (!ex->route->allow_websockets)
+            return tg_exchange_refuse(ex, TG_REFUSE_WEBSOCKET);
+        ex->upgrade = true;
+    }
+    ex->endpoint = tg_cluster_next(ex->rt->clusters[ex->route->index], 0);
+    ex->replayable = true;
+    if (total_ms > 0) {
+        ex->total.expired = on_total;
+        tg_deadline_set(&ex->gate->worker->wheel, &ex->total, ex->gate->worker->now_ms + total_ms);
+    }
+    start_call(ex, false);
+    if (ex->body_open) {
+        if (ex->head.expect_continue) {
+            struct tg_head go_on = {.status = 100, .reason = TG_S_INIT("Continue")};
+
+            ex->client->interim(ex, &go_on);
+        }
+        ex->client->want_body(ex, true);
+    }
+    return TG_NEXT_WAIT;
+}
+
+enum tg_next tg_step_forward(struct tg_exchange *ex)
+{
+    if (!ex->calling)
+        return begin(ex);
+    if (ex->outcome == TG_OUTCOME_NONE)
+        return TG_NEXT_WAIT;
+    if (ex->outcome == TG_OUTCOME_ENDED) {
+        ex->state = EX_LOG;
+        return TG_NEXT_GO;
+    }
+    if (try_again(ex))
+        return TG_NEXT_WAIT;
+    if (ex->head_sent) {
+        ex->aborted = true;
+        ex->client->cut(ex);
+        ex->state = EX_LOG;
+        return TG_NEXT_GO;
+    }
+    bool slow = ex->fault == TG_CALL_SLOW || ex->fault == TG_CALL_CONNECT_TIMEOUT;
+    return tg_exchange_refuse(ex, slow ? TG_REFUSE_UPSTREAM_SLOW : TG_REFUSE_UPSTREAM);
+}
+
+/* ---- the request's content ---- */
+
+void tg_forward_body(struct tg_exchange *ex, struct tg_slice data)
+{
+    if (ex->replayable) {
+        if (ex->replay.len + data.len <= REPLAY_BYTES) {
+            tg_buf_add_slice(&ex->replay, data);
+        } else {
+            ex->replayable = false;
+            tg_buf_fini(&ex->replay);
+        }
+    }
+    tg_call_data(&ex->call, data);
+}
+
+void tg_forward_body_end(struct tg_exchange *ex, const struct tg_head *trailers)
+{
+    struct tg_head kept;
+
+    if (trailers && trailers != ex->body_trailers) {
+        kept = *trailers;
+        tg_forward_trailers(ex->route->forward, &kept);
+        ex->body_trailers = NULL;
+        ex->replayable = false;                          /* trailers are not kept for a second time */
+        tg_call_end(&ex->call, kept.field_count ? &kept : NULL);
+        return;
+    }
+    tg_call_end(&ex->call, NULL);
+}

@@ -1,0 +1,15 @@
+/*
+ * step_log - the last step of every exchange: counted, written to the access log, over.
+ */
+#include "internal.h"
+
+enum tg_next tg_step_log(struct tg_exchange *ex)
+{
+    if (!ex->gate->service) {
+        tg_metrics_count(ex);
+        if (ex->gate->shared->access_log)
+            tg_access_log(ex);
+    }
+    ex->state = EX_DONE;
+    return TG_NEXT_GO;
+}

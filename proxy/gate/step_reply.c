@@ -1,0 +1,349 @@
+/*
+ * step_reply - the answers tollgate makes itself: one table of refusals, one writer for each body format.
+ *
+ * Invariants: every answer has the rate-limit fields and an X-Request-Id; a 401 has a challenge (RFC 9110 §15.5.2, RFC 6750 §3); words
+ * come from fixed lists, so nothing of a token, a field, a key or the upstream is ever echoed. Accept is not looked at: the
+ * route's error_format decides, except that a gRPC caller gets a grpc-status.
+ */
+#include "base/json.h"
+#include "internal.h"
+#include <stdio.h>
+
+enum challenge { CHALLENGE_NONE, CHALLENGE_BARE, CHALLENGE_REQUEST, CHALLENGE_TOKEN };
+
+static const struct refusal {
+    const char *name;                                    /* for the log */
+    unsigned status;
+    const char *details;
+    enum challenge challenge;
+    const char *description;                             /* error_description */
+    bool close;
+} refusals[TG_REFUSE_COUNT] = {
+    [TG_REFUSE_NONE] = {"none", 500, NULL, CHALLENGE_NONE, NULL, true},
+    [TG_REFUSE_HEAD] = {"malformed-request", 400, "malformed request", CHALLENGE_NONE, NULL, true},
+    [TG_REFUSE_PATH] = {"ambiguous-path", 400, "the path is malformed or ambiguous", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_SLOW_HEAD] = {"slow-head", 408, "the request did not arrive in time", CHALLENGE_NONE, NULL, true},
+    [TG_REFUSE_SLOW_BODY] = {"slow-body", 408, "the request body did not arrive in time", CHALLENGE_NONE, NULL, true},
+    [TG_REFUSE_BODY_FRAMING] = {"malformed-body", 400, "malformed request body", CHALLENGE_NONE, NULL, true},
+    [TG_REFUSE_BODY_SIZE] = {"body-too-large", 413, "the request body is too large", CHALLENGE_NONE, NULL, true},
+    [TG_REFUSE_METHOD] = {"method", 405, "method not allowed", CHALLENGE_NONE, NULL, true},
+    [TG_REFUSE_NO_ROUTE] = {"no-route", 404, "no route for this host and path", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_CREDENTIAL] = {"malformed-credential", 400, "malformed credentials", CHALLENGE_REQUEST, NULL, true},
+    [TG_REFUSE_NO_TOKEN] = {"no-token", 401, "authentication required", CHALLENGE_BARE, NULL, false},
+    [TG_REFUSE_EXPIRED] = {"token-expired", 401, "token expired", CHALLENGE_TOKEN, "The access token expired", false},
+    [TG_REFUSE_INVALID] = {"token-invalid", 401, "invalid token", CHALLENGE_TOKEN, "The access token is invalid", false},
+    [TG_REFUSE_LIMIT] = {"rate-limited", 429, "rate limit exceeded", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_DENIED] = {"denied", 403, "access denied by policy", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_WEBSOCKET] = {"websocket", 403, "websockets are not allowed here", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_NO_KEYS] = {"no-keys", 503, "tokens cannot be verified at the moment", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_NOT_READY] = {"not-ready", 503, "not ready", CHALLENGE_NONE, NULL, true},
+    [TG_REFUSE_UPSTREAM] = {"upstream-failed", 502, "the upstream did not answer properly", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_UPSTREAM_SLOW] = {"upstream-slow", 504, "the upstream did not answer in time", CHALLENGE_NONE, NULL, false},
+};
+
+const char *tg_refusal_name(enum tg_refusal why)
+{
+    return refusals[why].name;
+}
+
+unsigned tg_refusal_status(const struct tg_exchange *ex)
+{
+    return ex->refusal == TG_REFUSE_HEAD && ex->refusal_status ? ex->refusal_status : refusals[ex->refusal].status;
+}
+
+/* ---- fields ---- */
+
+static struct tg_slice number(struct tg_arena *arena, uint64_t n)
+{
+    char *out = tg_arena_raw(arena, 24), *end = out + 24, *at = end;
+
+    do
+        *--at = (char)('0' + n % 10);
+    while (n /= 10);
+    return tg_slice(at, (size_t)(end - at));
+}
+
+size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field *out)
+{
+    size_t n = 0;
+
+    if (ex->charge.tier) {
+        out[n++] = (struct tg_field){TG_S("X-RateLimit-Limit"), number(&ex->arena, ex->charge.limit),
+                                     TG_FIELD_X_RATELIMIT_LIMIT};
+        out[n++] = (struct tg_field){TG_S("X-RateLimit-Remaining"), number(&ex->arena, ex->charge.remaining),
+                                     TG_FIELD_X_RATELIMIT_REMAINING};
+        out[n++] = (struct tg_field){TG_S("X-RateLimit-Reset"), number(&ex->arena, (uint64_t)ex->charge.reset_s),
+                                     TG_FIELD_X_RATELIMIT_RESET};
+    }
+    if (ex->request_id.len)
+        out[n++] = (struct tg_field){TG_S("X-Request-Id"), ex->request_id, TG_FIELD_X_REQUEST_ID};
+    return n;
+}
+
+static struct tg_slice challenge_text(struct tg_exchange *ex, const struct refusal *r)
+{
+    struct tg_slice realm = ex->rt ? ex->rt->config->realm : TG_S("tollgate");
+
+    switch (r->challenge) {
+    case CHALLENGE_REQUEST:
+        return tg_arena_printf(&ex->arena, "Bearer realm=\"" TG_S_FMT "\", error=\"invalid_request\", error_description=\"%s\"",
+                               TG_S_ARG(realm), ex->credential.what);
+    case CHALLENGE_TOKEN:
+        return tg_arena_printf(&ex->arena, "Bearer realm=\"" TG_S_FMT "\", error=\"invalid_token\", error_description=\"%s\"",
+                               TG_S_ARG(realm), r->description);
+    default:
+        return tg_arena_printf(&ex->arena, "Bearer realm=\"" TG_S_FMT "\"", TG_S_ARG(realm));
+    }
+}
+
+/* ---- bodies ---- */
+
+struct words {
+    unsigned status;
+    const char *title;                                   /* "Unauthorized" */
+    struct tg_slice message;                             /* "unauthorized" */
+    struct tg_slice details;
+    const char *oauth_error, *oauth_description;
+};
+
+static void add_member(struct tg_buf *b, const char *name, struct tg_slice value)
+{
+    tg_buf_addf(b, "%s\"%s\":", b->data[b->len - 1] == '{' ? "" : ",", name);
+    tg_json_add_string(b, value);
+}
+
+static void body_zero(struct tg_buf *b, struct tg_exchange *ex, const struct words *w)
+{
+    (void)ex;
+    tg_buf_addf(b, "{\"code\":%u", w->status);
+    add_member(b, "message", w->message);
+    add_member(b, "details", w->details);
+    tg_buf_addc(b, '}');
+}
+
+static void body_problem(struct tg_buf *b, struct tg_exchange *ex, const struct words *w)
+{
+    bool quota = w->status == 429 && ex->charge.tier;
+
+    tg_buf_addc(b, '{');
+    add_member(b, "type", quota ? TG_S("https://iana.org/assignments/http-problem-types#quota-exceeded") : TG_S("about:blank"));
+    add_member(b, "title", tg_slice_str(w->title));
+    tg_buf_addf(b, ",\"status\":%u", w->status);
+    add_member(b, "detail", w->details);
+    if (ex->request_id.len)
+        add_member(b, "instance", tg_arena_printf(&ex->arena, "urn:request:" TG_S_FMT, TG_S_ARG(ex->request_id)));
+    if (quota) {
+        tg_buf_adds(b, ",\"violated-policies\":[");
+        tg_json_add_string(b, ex->charge.tier->name);
+        tg_buf_addc(b, ']');
+    }
+    tg_buf_addf(b, ",\"code\":%u", w->status);
+    add_member(b, "message", w->message);
+    add_member(b, "details", w->details);
+    tg_buf_addc(b, '}');
+}
+
+static void body_oauth(struct tg_buf *b, struct tg_exchange *ex, const struct words *w)
+{
+    (void)ex;
+    tg_buf_addc(b, '{');
+    add_member(b, "error", tg_slice_str(w->oauth_error));
+    add_member(b, "error_description", tg_slice_str(w->oauth_description));
+    tg_buf_addc(b, '}');
+}
+
+static void body_pomerium(struct tg_buf *b, struct tg_exchange *ex, const struct words *w)
+{
+    tg_buf_addc(b, '{');
+    add_member(b, "error", w->status == 401 ? TG_S("Unauthenticated") : tg_slice_str(w->title));
+    add_member(b, "request_id", ex->request_id);
+    tg_buf_addc(b, '}');
+}
+
+/* One body for every 401, whatever was wrong with the token. */
+static void body_zerops(struct tg_buf *b, struct tg_exchange *ex, const struct words *w)
+{
+    char code[40];
+    size_t n = 0;
+
+    (void)ex;
+    for (; w->message.ptr && n < w->message.len && n + 1 < sizeof(code); n++) {
+        char c = w->message.ptr[n];
+
+        code[n] = c == ' ' ? '_' : c;
+    }
+    tg_buf_adds(b, "{\"error\":{");
+    add_member(b, "code", tg_slice(code, n));
+    add_member(b, "message", w->status == 401 ? TG_S("authorization is required") : w->details);
+    tg_buf_adds(b, "}}");
+}
+
+/* google.rpc.Code, as gRPC gateways show it. */
+static unsigned grpc_code(unsigned status)
+{
+    static const struct {
+        unsigned status, code;
+    } map[] = {{400, 3},  {401, 16}, {403, 7}, {404, 5},  {405, 12}, {408, 4},  {413, 8},
+               {414, 3},  {429, 8},  {431, 3}, {501, 12}, {502, 14}, {503, 14}, {504, 4}};
+
+    for (size_t i = 0; i < ARRAY_LEN(map); i++) {
+        if (map[i].status == status)
+            return map[i].code;
+    }
+    return 2;
+}
+
+static void body_zitadel(struct tg_buf *b, struct tg_exchange *ex, const struct words *w)
+{
+    (void)ex;
+    tg_buf_addf(b, "{\"code\":%u", grpc_code(w->status));
+    add_member(b, "message", w->details);
+    tg_buf_adds(b, ",\"details\":[]}");
+}
+
+static const struct {
+    const char *type;
+    void (*write)(struct tg_buf *b, struct tg_exchange *ex, const struct words *w);
+} formats[] = {
+    [TG_FORMAT_ZERO] = {"application/json", body_zero},
+    [TG_FORMAT_PROBLEM] = {"application/problem+json", body_problem},
+    [TG_FORMAT_OAUTH] = {"application/json", body_oauth},
+    [TG_FORMAT_POMERIUM] = {"application/json", body_pomerium},
+    [TG_FORMAT_ZEROPS] = {"application/json", body_zerops},
+    [TG_FORMAT_ZITADEL] = {"application/json", body_zitadel},
+};
+
+/* ---- putting it together ---- */
+
+static struct tg_slice lower(struct tg_arena *arena, const char *text)
+{
+    size_t len = strlen(text);
+    char *out = tg_arena_raw(arena, len + 1);
+
+    for (size_t i = 0; i < len; i++)
+        out[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]);
+    return tg_slice(out, len);
+}
+
+/* The policy's own explanation and remediation, when the route shows them. */
+static struct tg_slice details_of(struct tg_exchange *ex, const struct refusal *r)
+{
+    int i = ex->verdict.policy;
+
+    if (ex->refusal != TG_REFUSE_DENIED || !ex->route->show_error_details || i < 0 || (size_t)i >= ex->route->policy_count)
+        return tg_slice_str(r->details);
+    const struct tg_policy_text *text = &ex->route->policy_texts[i];
+
+    if (!text->explanation.len && !text->remediation.len)
+        return tg_slice_str(r->details);
+    return tg_arena_printf(&ex->arena, TG_S_FMT "%s" TG_S_FMT, TG_S_ARG(text->explanation),
+                           text->explanation.len && text->remediation.len ? " " : "", TG_S_ARG(text->remediation));
+}
+
+static const char *oauth_error(const struct refusal *r, unsigned status)
+{
+    if (r->challenge == CHALLENGE_TOKEN)
+        return "invalid_token";
+    if (status == 401)
+        return "unauthorized";
+    if (status == 403)
+        return "access_denied";
+    if (status == 429)
+        return "slow_down";
+    if (status >= 500)
+        return status == 503 ? "temporarily_unavailable" : "server_error";
+    return "invalid_request";
+}
+
+void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *fields, size_t count, struct tg_slice body)
+{
+    struct tg_field common[6], all[24];
+    size_t common_count = tg_answer_fields(ex, common);
+    struct tg_head head = {.fields = all, .field_cap = ARRAY_LEN(all), .status = status,
+                           .framing = TG_BODY_LENGTH, .content_length = body.len};
+    bool to_head = ex->head.method_id == TG_METHOD_HEAD;
+
+    head.reason = tg_slice_str(tg_status_reason(status));
+    tg_head_add(&head, TG_FIELD_DATE, TG_S("Date"), tg_gate_date(ex->gate));
+    for (size_t i = 0; i < count; i++)
+        tg_head_add(&head, fields[i].id, fields[i].name, fields[i].value);
+    for (size_t i = 0; i < common_count; i++)
+        tg_head_add(&head, common[i].id, common[i].name, common[i].value);
+    ex->status = status;
+    ex->head_sent = true;
+    ex->client->head(ex, &head, true);
+    if (!to_head)
+        ex->client->data(ex, body);
+    ex->client->end(ex, NULL);
+}
+
+static void answer_grpc(struct tg_exchange *ex, unsigned status, struct tg_slice details)
+{
+    struct tg_field fields[] = {
+        {TG_S("Content-Type"), TG_S("application/grpc"), TG_FIELD_CONTENT_TYPE},
+        {TG_S("grpc-status"), number(&ex->arena, grpc_code(status)), TG_FIELD_OTHER},
+        {TG_S("grpc-message"), details, TG_FIELD_OTHER},
+    };
+
+    tg_answer(ex, 200, fields, ARRAY_LEN(fields), TG_S(""));
+}
+
+static size_t refusal_fields(struct tg_exchange *ex, const struct refusal *r, unsigned status, const char *type,
+                             struct tg_field *out)
+{
+    size_t n = 0;
+
+    out[n++] = (struct tg_field){TG_S("Content-Type"), tg_slice_str(type), TG_FIELD_CONTENT_TYPE};
+    out[n++] = (struct tg_field){TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL};
+    if (r->challenge != CHALLENGE_NONE)
+        out[n++] = (struct tg_field){TG_S("WWW-Authenticate"), challenge_text(ex, r), TG_FIELD_WWW_AUTHENTICATE};
+    if (status == 429)
+        out[n++] = (struct tg_field){TG_S("Retry-After"), number(&ex->arena, ex->charge.retry_after_s), TG_FIELD_RETRY_AFTER};
+    if (status == 503)
+        out[n++] = (struct tg_field){TG_S("Retry-After"), TG_S("5"), TG_FIELD_RETRY_AFTER};
+    if (status == 405)
+        out[n++] = (struct tg_field){TG_S("Allow"), TG_S("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), TG_FIELD_OTHER};
+    return n;
+}
+
+static const char *head_details(unsigned status)
+{
+    switch (status) {
+    case 414: return "the request target is too long";
+    case 431: return "the request head is too large";
+    case 501: return "transfer coding not supported";
+    case 505: return "HTTP version not supported";
+    default: return "malformed request";
+    }
+}
+
+enum tg_next tg_step_reply(struct tg_exchange *ex)
+{
+    const struct refusal *r = &refusals[ex->refusal];
+    unsigned status = tg_refusal_status(ex);
+    int format = ex->route ? ex->route->error_format : ex->rt ? ex->rt->config->route_defaults.error_format : TG_FORMAT_ZERO;
+    const char *title = tg_status_reason(status);
+    struct tg_field fields[8];
+    struct tg_buf body = {0};
+    struct words w = {.status = status, .title = title};
+
+    tg_charge_address(ex);
+    if (r->close)
+        ex->conn->close = true;
+    w.message = lower(&ex->arena, title);
+    w.details = ex->refusal == TG_REFUSE_HEAD ? tg_slice_str(head_details(status)) : details_of(ex, r);
+    w.oauth_error = oauth_error(r, status);
+    w.oauth_description = r->description ? r->description : r->details;
+    ex->state = EX_LOG;
+    if (tg_slice_starts_with(tg_head_value(&ex->head, TG_FIELD_CONTENT_TYPE), TG_S("application/grpc"))) {
+        answer_grpc(ex, status, tg_slice_str(r->details));
+        ex->status = status;
+        return TG_NEXT_GO;
+    }
+    formats[format].write(&body, ex, &w);
+    tg_buf_addc(&body, '\n');
+    size_t n = refusal_fields(ex, r, status, formats[format].type, fields);
+    tg_answer(ex, status, fields, n, tg_arena_dup(&ex->arena, tg_buf_slice(&body)));
+    tg_buf_fini(&body);
+    return TG_NEXT_GO;
+}

@@ -1,0 +1,92 @@
+/*
+ * step_route - who is asking for what: the canonical path, the client's address, the route; ids for the log.
+ *
+ * Refused here: TRACE and CONNECT (405), a path with two readings (400), no route (404).
+ */
+#include "base/digest.h"
+#include "internal.h"
+
+static bool in_any(const struct tg_cidr *list, size_t count, const struct tg_ip *ip)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (tg_cidr_contains(&list[i], ip))
+            return true;
+    }
+    return false;
+}
+
+/* A fresh W3C trace: 00-<16 random bytes>-<8 random bytes>-01. */
+static struct tg_slice new_trace(struct tg_arena *arena)
+{
+    char a[37], b[37], *out = tg_arena_raw(arena, 56), *to = out;
+
+    tg_uuid(a);
+    tg_uuid(b);
+    memcpy(to, "00-", 3);
+    to += 3;
+    for (int i = 0; i < 36; i++) {
+        if (a[i] != '-')
+            *to++ = a[i];
+    }
+    *to++ = '-';
+    for (int i = 0, n = 0; n < 16; i++) {
+        if (b[i] != '-') {
+            *to++ = b[i];
+            n++;
+        }
+    }
+    memcpy(to, "-01", 3);
+    return tg_slice(out, 55);
+}
+
+static void give_ids(struct tg_exchange *ex)
+{
+    struct tg_slice given = tg_head_value(&ex->head, TG_FIELD_X_REQUEST_ID);
+    struct tg_slice trace = tg_head_value(&ex->head, TG_FIELD_TRACEPARENT);
+
+    if (ex->peer_trusted && tg_request_id_valid(given)) {
+        ex->request_id = given;
+    } else {
+        tg_uuid(ex->request_id_own);
+        ex->request_id = tg_slice(ex->request_id_own, 36);
+    }
+    ex->trace_continued = tg_traceparent_valid(trace);
+    ex->traceparent = ex->trace_continued ? trace : new_trace(&ex->arena);
+}
+
+enum tg_next tg_step_route(struct tg_exchange *ex)
+{
+    struct tg_head *h = &ex->head;
+
+    if (ex->rt) {
+        const struct tg_config *c = ex->rt->config;
+
+        if (c->trusted_count && in_any(c->trusted_proxies, c->trusted_count, &ex->conn->peer)) {
+            ex->peer_trusted = true;
+            ex->client_ip = tg_forward_client_ip(h, &ex->conn->peer, c->trusted_proxies, c->trusted_count);
+        }
+    }
+    give_ids(ex);
+    if (h->method_id == TG_METHOD_CONNECT || h->method_id == TG_METHOD_TRACE)
+        return tg_exchange_refuse(ex, TG_REFUSE_METHOD);
+    if (tg_slice_eq(h->path, TG_S("*"))) {
+        ex->path = ex->path_decoded = h->path;
+    } else if (tg_uri_canonical_path(h->path, &ex->arena, &ex->path, &ex->path_decoded, NULL) != TG_OK) {
+        ex->path = ex->path_decoded = tg_slice(NULL, 0);
+        return tg_exchange_refuse(ex, TG_REFUSE_PATH);
+    }
+    if (ex->gate->service) {
+        ex->state = EX_SERVE;
+        return TG_NEXT_GO;
+    }
+    if (!ex->rt)
+        return tg_exchange_refuse(ex, TG_REFUSE_NOT_READY);
+    if (h->authority.len > 0 && tg_uri_split_authority(h->authority, &ex->host, &ex->port))
+        ex->route = tg_routes_match(ex->rt->config->routes, ex->host, ex->port, ex->path);
+    else if (h->authority.len == 0 && h->minor == 0)     /* HTTP/1.0 without Host: routes for any host */
+        ex->route = tg_routes_match(ex->rt->config->routes, TG_S(""), -1, ex->path);
+    if (!ex->route)
+        return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
+    ex->state = EX_AUTHN;
+    return TG_NEXT_GO;
+}

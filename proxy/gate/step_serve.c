@@ -1,0 +1,88 @@
+/*
+ * step_serve - what tollgate answers itself with 200: a service (health, metrics) and the built-in echo.
+ *
+ * The echo shows the request as an upstream would have got it, as JSON: for `dev`, `demo` and first steps.
+ */
+#include "base/json.h"
+#include "internal.h"
+
+static enum tg_next serve_service(struct tg_exchange *ex)
+{
+    const struct tg_service *service = ex->gate->service;
+    struct tg_service_request request = {.method_id = ex->head.method_id, .path = ex->path, .query = ex->head.query,
+                                         .head = &ex->head};
+    struct tg_service_answer answer = {.status = 404, .content_type = "text/plain; charset=utf-8"};
+
+    service->serve(service->arg, &request, &answer);
+    struct tg_field fields[] = {
+        {TG_S("Content-Type"), tg_slice_str(answer.content_type), TG_FIELD_CONTENT_TYPE},
+        {TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL},
+    };
+    tg_answer(ex, answer.status, fields, ARRAY_LEN(fields), tg_arena_dup(&ex->arena, tg_buf_slice(&answer.body)));
+    tg_buf_fini(&answer.body);
+    ex->state = EX_LOG;
+    return TG_NEXT_GO;
+}
+
+static void add_pair(struct tg_buf *b, const char *name, struct tg_slice value)
+{
+    tg_buf_addf(b, "\"%s\":", name);
+    tg_log_json_string(b, value);
+}
+
+static void write_echo(struct tg_exchange *ex, struct tg_buf *b)
+{
+    struct tg_head out;
+    struct tg_slice target = tg_forward_head(ex, &ex->route->targets[0], &out);
+
+    tg_buf_addc(b, '{');
+    add_pair(b, "method", ex->head.method);
+    tg_buf_addc(b, ',');
+    add_pair(b, "uri", target);
+    tg_buf_adds(b, ",\"headers\":{");
+    for (unsigned i = 0; i < out.field_count; i++) {
+        struct tg_buf name = {0};
+
+        for (size_t k = 0; k < out.fields[i].name.len; k++) {
+            char c = out.fields[i].name.ptr[k];
+
+            tg_buf_addc(&name, (char)(c >= 'A' && c <= 'Z' ? c + 32 : c));
+        }
+        if (i > 0)
+            tg_buf_addc(b, ',');
+        tg_log_json_string(b, tg_buf_slice(&name));
+        tg_buf_addc(b, ':');
+        /* The caller's token is the one thing not shown: what is pasted from a demo ends in tickets. */
+        tg_log_json_string(b, out.fields[i].id == TG_FIELD_AUTHORIZATION ? TG_S("Bearer (not shown)") : out.fields[i].value);
+        tg_buf_fini(&name);
+    }
+    tg_buf_adds(b, "},");
+    add_pair(b, "body", tg_buf_slice(&ex->served_body));
+    tg_buf_adds(b, "}\n");
+}
+
+enum tg_next tg_step_serve(struct tg_exchange *ex)
+{
+    struct tg_field type = {TG_S("Content-Type"), TG_S("application/json"), TG_FIELD_CONTENT_TYPE};
+    struct tg_buf body = {0};
+
+    if (ex->gate->service)
+        return serve_service(ex);
+    if (ex->body_open && !ex->body_complete) {
+        if (!ex->sent_100) {
+            ex->sent_100 = true;
+            if (ex->head.expect_continue) {
+                struct tg_head go_on = {.status = 100, .reason = TG_S_INIT("Continue")};
+
+                ex->client->interim(ex, &go_on);
+            }
+            ex->client->want_body(ex, true);
+        }
+        return TG_NEXT_WAIT;
+    }
+    write_echo(ex, &body);
+    tg_answer(ex, 200, &type, 1, tg_arena_dup(&ex->arena, tg_buf_slice(&body)));
+    tg_buf_fini(&body);
+    ex->state = EX_LOG;
+    return TG_NEXT_GO;
+}
