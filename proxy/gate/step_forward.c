@@ -95,7 +95,8 @@ struct tg_slice tg_forward_head(struct tg_exchange *ex, const struct tg_target *
     const struct tg_route *route = ex->route;
     struct tg_field *identity = NULL;
     size_t identity_count = identity_fields(ex, &identity);
-    struct tg_slice host = route->preserve_host_header && ex->head.authority.len ? ex->head.authority
+    bool preserve = route->preserve_host_header || target->echo;
+    struct tg_slice host = preserve && ex->head.authority.len                    ? ex->head.authority
                            : route->host_rewrite.ptr                             ? route->host_rewrite
                                                                                  : target->authority;
     struct tg_forward_request request = {

@@ -54,6 +54,26 @@ static void give_ids(struct tg_exchange *ex)
     ex->traceparent = ex->trace_continued ? trace : new_trace(&ex->arena);
 }
 
+/*
+ * The route for the canonical path, unless the most careless reading of that path (parameters cut off, decoded again) belongs to
+ * another route: then an upstream that reads it so would serve what the other route guards.
+ */
+static enum tg_next find_route(struct tg_exchange *ex)
+{
+    const struct tg_routes *routes = ex->rt->config->routes;
+    struct tg_slice loose = tg_uri_loosest_path(ex->path, &ex->arena);
+
+    ex->route = tg_routes_match(routes, ex->host, ex->port, ex->path);
+    if (!ex->route)
+        return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
+    if (loose.ptr != ex->path.ptr && tg_routes_match(routes, ex->host, ex->port, loose) != ex->route) {
+        ex->route = NULL;
+        return tg_exchange_refuse(ex, TG_REFUSE_PATH);
+    }
+    ex->state = EX_AUTHN;
+    return TG_NEXT_GO;
+}
+
 enum tg_next tg_step_route(struct tg_exchange *ex)
 {
     struct tg_head *h = &ex->head;
@@ -81,12 +101,10 @@ enum tg_next tg_step_route(struct tg_exchange *ex)
     }
     if (!ex->rt)
         return tg_exchange_refuse(ex, TG_REFUSE_NOT_READY);
-    if (h->authority.len > 0 && tg_uri_split_authority(h->authority, &ex->host, &ex->port))
-        ex->route = tg_routes_match(ex->rt->config->routes, ex->host, ex->port, ex->path);
-    else if (h->authority.len == 0 && h->minor == 0)     /* HTTP/1.0 without Host: routes for any host */
-        ex->route = tg_routes_match(ex->rt->config->routes, TG_S(""), -1, ex->path);
-    if (!ex->route)
+    /* Without Host (HTTP/1.0 only) a request may take the routes for any host. */
+    bool hostless = h->authority.len == 0 && h->minor == 0;
+
+    if (!hostless && !tg_uri_split_authority(h->authority, &ex->host, &ex->port))
         return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
-    ex->state = EX_AUTHN;
-    return TG_NEXT_GO;
+    return find_route(ex);
 }

@@ -1,0 +1,48 @@
+/*
+ * settings - one configuration file as values: what only a start may change, and the tg_config that a reload swaps.
+ *
+ * The root table (and the tables of the sections, which live with the modules they configure) makes the parser, --help-settings, the
+ * reference in docs/configuration.md and the JSON Schema.
+ */
+#pragma once
+#include "base/setting.h"
+#include "gate/config.h"
+
+struct tg_settings {
+    struct tg_config *config;                            /* one reference: tg_settings_fini */
+    struct tg_strings addresses;                         /* at least one */
+    struct tg_slice health_address;                      /* ptr NULL: none */
+    uint64_t workers;                                    /* resolved: at least 1 */
+    struct tg_slice state_dir;                           /* ptr NULL: memory only */
+    int64_t drain_delay_ms, drain_timeout_ms;
+    struct tg_slice access_log_output;                   /* "stdout", "stderr", "off" or a path */
+    struct tg_slice log_level;
+};
+
+/*
+ * Reads FILE, interpolates, applies TOLLGATE_<KEY> overrides (getenv), reads every section. All errors and warnings go to
+ * `problems`; true when there was no error, else *out is empty. A file that cannot be read is a problem too.
+ */
+bool tg_settings_load(const char *path, struct tg_settings *out, struct tg_problems *problems);
+/* The same from text, for `dev` and tests; `name` stands for the file in messages. */
+bool tg_settings_parse(const char *name, struct tg_slice text, struct tg_settings *out, struct tg_problems *problems);
+void tg_settings_fini(struct tg_settings *s);
+/* What a reload may not change: the name of the first setting that differs, or NULL. */
+const char *tg_settings_differs(const struct tg_settings *old, const struct tg_settings *now);
+/* Where the configuration is: -c, else $TOLLGATE_CONFIG, else /etc/tollgate/tollgate.yaml. */
+const char *tg_settings_path(const char *given);
+
+/* Every table with the dotted place of its section ("", "timeouts", "identity_providers.NAME", "routes[]", ...). */
+struct tg_settings_section {
+    const char *place, *about;
+    const struct tg_setting *rows;
+    const size_t *count;
+};
+extern const struct tg_settings_section tg_settings_sections[];
+extern const size_t tg_settings_section_count;
+
+void tg_settings_help(struct tg_buf *out);               /* --help-settings */
+void tg_settings_markdown(struct tg_buf *out);           /* docs/configuration.md's reference */
+void tg_settings_schema(struct tg_buf *out);             /* JSON Schema */
+/* The effective configuration as YAML, defaults filled in, secrets masked. */
+void tg_settings_print(const struct tg_settings *s, struct tg_buf *out);
