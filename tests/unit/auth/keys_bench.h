@@ -57,12 +57,13 @@ static inline void publish(const struct tg_signer *a, const struct tg_signer *b)
     pthread_mutex_unlock(&peer.lock);
 }
 
-static inline void answer_keys_with(const char *raw)
-{
-    pthread_mutex_lock(&peer.lock);
-    provider.raw_keys = raw;
-    pthread_mutex_unlock(&peer.lock);
-}
+/* Sets one member of the provider while it may be answering. */
+#define PROVIDER(member, value) \
+    do { \
+        pthread_mutex_lock(&peer.lock); \
+        provider.member = (value); \
+        pthread_mutex_unlock(&peer.lock); \
+    } while (0)
 
 static inline unsigned fetches(void)
 {
@@ -267,11 +268,13 @@ static inline int reset(void **state)
 {
     (void)state;
     publish(first, NULL);
-    provider.said_issuer = issuer;
-    provider.jwks_uri = keys_url;
-    provider.fields = "";
-    provider.raw_keys = NULL;
-    provider.discoveries = provider.fetches = provider.bearers = 0;
+    PROVIDER(said_issuer, issuer);
+    PROVIDER(jwks_uri, keys_url);
+    PROVIDER(fields, "");
+    PROVIDER(raw_keys, NULL);
+    PROVIDER(discoveries, 0);
+    PROVIDER(fetches, 0);
+    PROVIDER(bearers, 0);
     http_peer_delay(&peer, 0);
     periods = quick;
     state_dir = NULL;

@@ -57,20 +57,18 @@ static void wrong_documents(void **state)
     (void)state;
     snprintf(with_slash, sizeof(with_slash), "%s/", issuer);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        provider.said_issuer = cases[i].said_issuer;
-        provider.jwks_uri = cases[i].jwks_uri;
+        PROVIDER(said_issuer, cases[i].said_issuer);
+        PROVIDER(jwks_uri, cases[i].jwks_uri);
         up();
         usleep(60000);
         expect(first, "a", TG_AUTHN_UNAVAILABLE);
         assert_true(describes(cases[i].words));
-        assert_int_equal(provider.fetches, 0);
+        assert_int_equal(fetches(), 0);
         if (i == 0) {                                    /* mended at the provider: recovers by itself */
-            pthread_mutex_lock(&peer.lock);
-            provider.said_issuer = issuer;
-            pthread_mutex_unlock(&peer.lock);
+            PROVIDER(said_issuer, issuer);
             assert_true(wait_ready(true));
             expect(first, "a", TG_AUTHN_OK);
-            provider.fetches = 0;
+            PROVIDER(fetches, 0);
         }
         down();
     }
@@ -98,7 +96,7 @@ static void bad_answers(void **state)
     for (int i = 0; i < 70000; i++)
         tg_buf_adds(&large, "                ");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        provider.raw_keys = cases[i].raw ? cases[i].raw : tg_buf_cstr(&large);
+        PROVIDER(raw_keys, cases[i].raw ? cases[i].raw : tg_buf_cstr(&large));
         up();
         usleep(60000);
         for (int wait = 0; wait < 100 && fetches() < 1; wait++)
@@ -107,7 +105,7 @@ static void bad_answers(void **state)
         expect(first, "a", TG_AUTHN_UNAVAILABLE);
         assert_true(describes(cases[i].words));
         down();
-        provider.fetches = 0;
+        PROVIDER(fetches, 0);
     }
     tg_buf_fini(&large);
 }
@@ -136,7 +134,7 @@ static void rotation(void **state)
     publish(first, second);                              /* usual: the new key beside the old one */
     assert_int_equal(ask(new), TG_AUTHN_OK);
     assert_int_equal(ask(old), TG_AUTHN_OK);
-    assert_int_equal(provider.fetches, 2);
+    assert_int_equal(fetches(), 2);
     down();
     publish(first, NULL);
     up();
@@ -156,7 +154,7 @@ static void vanished_key_stops_cached_tokens(void **state)
     enum tg_authn_result result = TG_AUTHN_OK;
 
     (void)state;
-    provider.fields = "Cache-Control: max-age=0\r\n";     /* clamped to age_least */
+    PROVIDER(fields, "Cache-Control: max-age=0\r\n");     /* clamped to age_least */
     publish(first, second);
     up();
     assert_true(wait_ready(true));

@@ -29,11 +29,11 @@ static void outage(void **state)
 
     (void)state;
     item.max_stale_ms = 700;
-    provider.fields = "Cache-Control: max-age=0\r\n";
+    PROVIDER(fields, "Cache-Control: max-age=0\r\n");
     up();
     assert_true(wait_ready(true));
     assert_int_equal(ask(cached), TG_AUTHN_OK);
-    answer_keys_with("HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n");
+    PROVIDER(raw_keys, "HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n");
     usleep(350000);
     assert_true(describes("status 503"));
     expect(first, "fresh", TG_AUTHN_OK);
@@ -41,7 +41,7 @@ static void outage(void **state)
     assert_true(wait_ready(false));
     expect(first, "fresh", TG_AUTHN_UNAVAILABLE);
     assert_int_equal(ask(cached), TG_AUTHN_UNAVAILABLE); /* the bound holds for the cache too */
-    answer_keys_with(NULL);
+    PROVIDER(raw_keys, NULL);
     assert_true(wait_ready(true));
     assert_int_equal(ask(cached), TG_AUTHN_OK);
     down();
@@ -51,13 +51,13 @@ static void outage(void **state)
 static void withdrawn_set_is_obeyed(void **state)
 {
     (void)state;
-    provider.fields = "Cache-Control: max-age=0\r\n";
+    PROVIDER(fields, "Cache-Control: max-age=0\r\n");
     up();
     assert_true(wait_ready(true));
-    answer_keys_with("HTTP/1.1 200 x\r\nContent-Length: 11\r\n\r\n{\"keys\":[]}");
+    PROVIDER(raw_keys, "HTTP/1.1 200 x\r\nContent-Length: 11\r\n\r\n{\"keys\":[]}");
     assert_true(wait_ready(false));
     expect(first, "a", TG_AUTHN_UNAVAILABLE);
-    answer_keys_with(NULL);
+    PROVIDER(raw_keys, NULL);
     assert_true(wait_ready(true));
     down();
 }

@@ -1,0 +1,37 @@
+"""repository - what no file of the repository may hold."""
+
+import json
+import os
+import re
+import subprocess
+
+
+def check():
+    problems = []
+    lock = "tests/oidc/package-lock.json"
+    if os.path.exists(lock):
+        with open(lock, encoding="utf-8") as f:
+            packages = json.load(f)["packages"]
+        for name, package in packages.items():
+            if "resolved" in package:
+                problems.append("%s: %s names a download address (\"resolved\"); remove it" % (lock, name))
+            if name and "integrity" not in package:
+                problems.append("%s: %s has no integrity" % (lock, name))
+    for script in ("deps", "build", "test", "demo", "peers"):
+        path = os.path.join("scripts", script)
+        if not os.access(path, os.X_OK):
+            problems.append("%s is missing or not executable" % path)
+        elif subprocess.run(["sh", "-n", path], stderr=subprocess.DEVNULL).returncode != 0:
+            problems.append("%s: sh does not take its syntax" % path)
+    for path in sorted(os.listdir("include")) if os.path.isdir("include") else []:
+        if not os.path.isdir(os.path.join("proxy", path)):
+            problems.append("include/%s has no proxy/%s" % (path, path))
+    for path in ("README.md", "CONTRIBUTING.md", "LICENSE"):
+        if not os.path.exists(path):
+            problems.append("%s is missing" % path)
+            continue
+        with open(path, encoding="utf-8") as f:
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", f.read()):
+                if not os.path.exists(target):
+                    problems.append("%s: a link to %s, which is not there" % (path, target))
+    return problems

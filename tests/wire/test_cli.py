@@ -1,0 +1,373 @@
+"""The command line: what it says, and its exit statuses."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+
+from harness import (
+    AUDIENCE,
+    Case,
+    ISSUER,
+    command,
+    config,
+    environment,
+    free_port,
+    jwks,
+    key,
+    main,
+    mint,
+    public,
+    run,
+    token,
+    wait_until,
+)
+
+UP = "http://127.0.0.1:3000"
+
+
+class Commands(Case):
+    @classmethod
+    def routes(cls, up):
+        return None
+
+    def setUp(self):
+        d = tempfile.TemporaryDirectory(prefix="tollgate-cli.")
+        self.addCleanup(d.cleanup)
+        self.dir = d.name
+
+    def file(self, name, text):
+        path = os.path.join(self.dir, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text if isinstance(text, str) else json.dumps(text, indent=1))
+        return path
+
+    # ---- help -----------------------------------------------------------------------------------------------
+    def test_help_and_version(self):
+        code, out, err = run("--help")
+        self.assertEqual((code, err), (0, ""))
+        for command in ("run", "dev", "check", "verify", "mint", "healthcheck", "explain"):
+            self.assertIn(command, out)
+            self.assertEqual(run(command, "--help")[0], 0, command)
+        code, out, _ = run("--version")
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"^tollgate \d+\.\d+\.\d+ \(.*OpenSSL.*\)\n$")
+
+    def test_usage_errors(self):
+        """Exit 2, the message on standard error, nothing on standard output."""
+        for args in (
+            (),
+            ("nonsense",),
+            ("run", "--nonsense"),
+            ("check", "-c"),
+            ("verify", "--alg"),
+            ("mint", "--alg", "XX1", "--key", "k"),
+        ):
+            with self.subTest(args):
+                code, out, err = run(*args)
+                self.assertEqual((code, out), (2, ""))
+                self.assertTrue(err)
+
+    def test_help_settings(self):
+        code, out, _ = run("--help-settings")
+        self.assertEqual(code, 0)
+        for name in ("address", "workers", "timeouts", "identity_providers", "rate_limits", "trusted_proxies"):
+            self.assertIn(name, out)
+
+    # ---- check ----------------------------------------------------------------------------------------------
+    def check(self, text, name="tollgate.yaml", **env):
+        path = self.file(name, text)
+        return (path,) + run("check", "-c", path, env=env)
+
+    def test_check_ok(self):
+        for name, text in (
+            ("a.yaml", "upstream: %s\nidentity_providers:\n  p: {issuer: https://i.test, audiences: [a]}\n" % UP),
+            ("a.json", config([public(UP)])),
+        ):
+            _, code, out, err = self.check(text, name)
+            self.assertEqual((code, out.strip()), (0, "configuration ok"), err)
+
+    def test_check_errors(self):
+        """Every error with file:line:column, all of them in one go, and what was probably meant."""
+        path, code, out, err = self.check(
+            "address: 127.0.0.1:8080\nrotes: []\nupstream: %s\nworkers: many\ntimeouts:\n" "  heads: 3s\n" % UP
+        )
+        self.assertEqual(code, 78)
+        said = out + err
+        for line, column, words in ((2, 1, "routes"), (4, 10, "workers"), (6, 3, "head")):
+            self.assertRegex(said, re.escape("%s:%d:%d" % (path, line, column)) + ".*" + words)
+        self.assertRegex(said, "did you mean")
+
+    def test_refused_configurations(self):
+        """Each for its own reason; nothing is guessed."""
+        corp = "identity_providers:\n  p: {issuer: https://i.test, audiences: [a]}\n"
+        up = "upstream: %s\n" % UP
+
+        def one(text):  # a provider, with this on its one line
+            return up + "identity_providers: {p: {%s}}\n" % text
+
+        def route(text):
+            return corp + "routes: [{to: %s, %s}]\n" % (UP, text)
+
+        good = "issuer: https://i.test, audiences: [a]"
+        for why, text in (
+            ("empty", ""),
+            ("not a mapping", "- a\n"),
+            ("broken YAML", "a: [\n"),
+            ("duplicate key", "workers: 1\nworkers: 2\n" + up),
+            ("upstream and routes", up + "routes: []\n"),
+            ("no route", "address: 127.0.0.1:1\n"),
+            ("yes is not a boolean", route("allow_any_authenticated_user: yes")),
+            ("no audience", one("issuer: https://i.test")),
+            ("http issuer", one("issuer: http://i.test, audiences: [a]")),
+            ("alg none", one(good + ", supported_algs: [none]")),
+            ("missing file", one(good + ", jwks_file: nothing.json")),
+            ("unknown provider of a route", route("identity_providers: [q], allow_any_authenticated_user: true")),
+            ("unknown policy", route("policies: [q]")),
+            ("unknown criterion", route("policy: {allow: {and: [{emial: {is: a}}]}}")),
+            ("URL without scheme", corp + "upstream: localhost:3000\n"),
+            ("bad duration", up + "timeouts: {head: 10 parsecs}\n"),
+            ("out of range", up + "workers: 100000\n"),
+            ("undefined variable", "upstream: ${NO_SUCH_VARIABLE}\n"),
+            ("required variable", "upstream: ${NO_SUCH_VARIABLE:?set it}\n"),
+            (
+                "last tier with when",
+                up + "rate_limits: {tiers: [{name: a, limit: 1, window: 1m, " "when: [{accept: true}]}]}\n",
+            ),
+        ):
+            with self.subTest(why):
+                _, code, out, err = self.check(text)
+                self.assertEqual(code, 78, out + err)
+                self.assertTrue((out + err).strip())
+
+    def test_variables_and_environment(self):
+        text = "upstream: ${UP:-%s}\nrealm: ${REALM}\n" % UP
+        self.assertEqual(self.check(text, REALM="x")[1], 0)
+        self.assertEqual(self.check(text)[1], 78)
+        self.assertEqual(self.check("upstream: %s\n" % UP, TOLLGATE_WORKERS="none")[1], 78)
+
+    def test_hostile_yaml(self):
+        """Depth, size and aliases are bounded: a refusal, not a hang."""
+        bomb = "a: &a [x,x,x,x,x,x,x,x]\n" + "".join(
+            "%s: &%s [%s]\n" % (b, b, ",".join(["*" + a] * 8)) for a, b in zip("abcdefgh", "bcdefghi")
+        )
+        for why, text in (
+            ("alias bomb", bomb),
+            ("depth", "a: " + "[" * 5000),
+            ("NUL", "upstream: \"a\\0b\"\n"),
+            ("invalid UTF-8", "realm: \udcff\n".encode("utf-8", "surrogateescape").decode("latin-1")),
+        ):
+            with self.subTest(why):
+                t = time.monotonic()
+                self.assertEqual(self.check(text)[1], 78)
+                self.assertLess(time.monotonic() - t, 10)
+
+    def test_print_config_masks_secrets(self):
+        """The effective configuration, without what must not be seen."""
+        secret = "a secret that nobody may see, long enough"
+        path = self.file(
+            "c.json",
+            config(
+                [public("http://user:hunter2@127.0.0.1:3000")],
+                identity_providers={
+                    "h": {
+                        "issuer": "https://i.test",
+                        "audiences": ["a"],
+                        "supported_algs": ["HS256"],
+                        "secret_file": self.file("s", secret),
+                    }
+                },
+            ),
+        )
+        code, out, err = run("check", "-c", path, "--print-config")
+        if code == 78 and "user" in out + err:  # credentials in `to` may as well be refused
+            path = self.file("c.json", json.dumps(json.load(open(path))).replace("user:hunter2@", ""))
+            code, out, err = run("check", "-c", path, "--print-config")
+        self.assertEqual(code, 0, err)
+        self.assertIn("i.test", out)
+        self.assertNotIn(secret, out + err)
+        self.assertNotIn("hunter2", out + err)
+
+    # ---- verify ---------------------------------------------------------------------------------------------
+    def verify(self, t, alg="ES256", keys=None, *more):
+        path = self.file("k.json", keys if keys is not None else jwks("ec256"))
+        return run("verify", "--jwks", path, "--alg", alg, *more, "-", stdin=t + "\n")
+
+    def test_verify(self):
+        self.assertEqual(self.verify(token())[0], 0)
+        code, out, err = self.verify(token(exp=int(time.time()) - 100))
+        self.assertEqual(code, 1)
+        self.assertIn("exp", out + err)
+        for why, t, alg, keys in (
+            ("another key", token("ecX256"), "ES256", None),
+            ("alg not listed", token(), "RS256", None),
+            ("unknown alg", token(), "XX", None),
+            ("none", token(), "none", None),
+            ("mixed", token(), "ES256,none", None),
+            ("HS mixed", token(), "ES256,HS256", None),
+            ("no usable key", token(), "ES256", {"keys": []}),
+            ("garbage", "a.b", "ES256", None),
+            ("empty", "", "ES256", None),
+        ):
+            with self.subTest(why):
+                self.assertEqual(self.verify(t, alg, keys)[0], 1)
+        self.assertEqual(run("verify", "--jwks", "/nonexistent", "--alg", "ES256", "-", stdin="a")[0], 2)
+        self.assertEqual(run("verify", "--jwks", self.file("k.json", jwks("ec256")), "--alg", "ES256", token())[0], 0)
+
+    def test_verify_signature_only(self):
+        """The payload may be any bytes."""
+        t = mint.jws(key("ec256"), {"alg": "ES256", "kid": "ec256"}, b"not json \x00\xff", alg="ES256")
+        self.assertEqual(self.verify(t, "ES256", None, "--signature-only")[0], 0)
+        self.assertEqual(self.verify(t)[0], 1)
+
+    # ---- mint -----------------------------------------------------------------------------------------------
+    def test_mint(self):
+        """Every algorithm: a key made, a token signed, and accepted by the verifier and by tollgate."""
+        for alg in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"):
+            with self.subTest(alg):
+                pem, keys = os.path.join(self.dir, alg + ".pem"), os.path.join(self.dir, alg + ".json")
+                self.assertEqual(run("mint", "--generate", alg, "--key", pem, "--jwks", keys)[0], 0)
+                self.assertEqual(os.stat(pem).st_mode & 0o077, 0, "the private key is nobody else's to read")
+                code, out, err = run(
+                    "mint",
+                    "--key",
+                    pem,
+                    "--alg",
+                    alg,
+                    "--claim",
+                    "email=a@b.c",
+                    "--claim",
+                    "sub=me",
+                    "--issuer",
+                    ISSUER,
+                    "--audience",
+                    AUDIENCE,
+                    "--expires",
+                    "1h",
+                )
+                self.assertEqual(code, 0, err)
+                t = out.strip()
+                self.assertEqual(out.count("\n"), 1, "the token, alone")
+                claims = json.loads(mint.unb64u(t.split(".")[1]))
+                self.assertEqual((claims["email"], claims["sub"], claims["iss"]), ("a@b.c", "me", ISSUER))
+                self.assertTrue(3500 < claims["exp"] - time.time() < 3700)
+                self.assertEqual(run("verify", "--jwks", keys, "--alg", alg, "-", stdin=t)[0], 0)
+                code, out, _ = run("mint", "--key", pem, "--alg", alg, "--claim", "sub=me", "--expires=-5m")
+                self.assertEqual(run("verify", "--jwks", keys, "--alg", alg, "-", stdin=out)[0], 1, "expired")
+        with open(os.path.join(self.dir, "ES256.json"), encoding="utf-8") as f:
+            self.assertNotIn('"d"', f.read())
+
+    # ---- explain --------------------------------------------------------------------------------------------
+    def batch(self, *items):
+        code, out, err = run(
+            "explain", "--batch", stdin="".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in items)
+        )
+        self.assertEqual(code, 0, err)
+        return [json.loads(x) for x in out.splitlines()]
+
+    def test_explain_batch(self):
+        """One line out for each line in, in order, whatever is on it."""
+        ppl = {"allow": {"and": [{"email": {"is": "a@b.c"}}]}}
+        req = {"method": "GET", "path": "/", "host": "h", "source_ip": "127.0.0.1", "headers": {}}
+        got = self.batch(
+            {"ppl": ppl, "request": {**req, "claims": {"sub": "u", "email": "a@b.c"}}},
+            {"ppl": ppl, "request": {**req, "claims": {"sub": "u", "email": "x@b.c"}}},
+            "",
+            {"ppl": ppl, "request": {**req, "claims": None}},
+            {"ppl": {"allow": {"xor": []}}, "request": {**req, "claims": None}},
+            "this is no JSON",
+            "[]",
+        )
+        self.assertEqual(
+            [(x["decision"], x["status"]) for x in got],
+            [("allow", 200), ("deny", 403), ("unauthenticated", 401)] + [("parse_error", None)] * 3,
+        )
+        for x in got:
+            self.assertLessEqual({"decision", "status", "reasons", "error"}, set(x))
+
+    def test_explain_batch_is_flushed(self):
+        """A partner that waits for each answer gets it."""
+        p = subprocess.Popen(
+            command("explain", "--batch"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        )
+        try:
+            for _ in range(3):
+                p.stdin.write('{"ppl": {"allow": {"and": [{"accept": true}]}}, "request": {"claims": null}}\n')
+                p.stdin.flush()
+                self.assertEqual(json.loads(p.stdout.readline())["decision"], "allow")
+        finally:
+            p.stdin.close()
+            self.assertEqual(p.wait(10), 0)
+            p.stdout.close()
+
+    def test_explain_one(self):
+        """One request against a configuration: the status it would get, and why."""
+        path = self.file(
+            "e.json",
+            config(
+                [
+                    {
+                        "name": "orders",
+                        "prefix": "/orders",
+                        "to": UP,
+                        "policy": {"allow": {"and": [{"email": {"is": "a@b.c"}}]}},
+                    }
+                ]
+            ),
+        )
+        for claims, target, status in (
+            ({"sub": "u", "email": "a@b.c"}, "/orders/1", 200),
+            ({"sub": "u", "email": "x@b.c"}, "/orders/1", 403),
+            (None, "/orders/1", 401),
+            ({"sub": "u"}, "/other", 404),
+        ):
+            with self.subTest(status):
+                args = ["explain", "-c", path, "--method", "GET", "--path", target, "--json"]
+                code, out, err = run(*args, *(["--claims", json.dumps(claims)] if claims else []))
+                self.assertEqual(json.loads(out)["status"], status, err)
+                self.assertEqual(code, 0 if status == 200 else 1)
+
+    # ---- dev and healthcheck ----------------------------------------------------------------------------------
+    def test_dev(self):
+        """Serves at once; the curl lines it prints do what they say."""
+        port = free_port()
+        out = open(os.path.join(self.dir, "out"), "w+", encoding="utf-8")
+        p = subprocess.Popen(
+            command("dev", "--address", "127.0.0.1:%d" % port, "--health-address", "none"),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            cwd=self.dir,
+        )
+        try:
+
+            def text():
+                with open(out.name, encoding="utf-8") as f:
+                    return f.read()
+
+            self.assertTrue(wait_until(lambda: text().count("curl ") >= 4, 10), text())
+            lines = [x.strip() for x in text().replace("\\\n", " ").splitlines() if x.strip().startswith("curl ")]
+            got = []
+            for line in lines[:4]:
+                q = subprocess.run(
+                    ["sh", "-c", line.replace("curl ", "curl -s -o /dev/null -w '%{http_code}' ", 1)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    timeout=20,
+                )
+                got.append(int(q.stdout[-3:]))
+            self.assertEqual(sorted(got), [200, 401, 401, 403], lines)
+        finally:
+            p.terminate()
+            self.assertEqual(p.wait(20), 0)
+            out.close()
+
+    def test_healthcheck_without_a_process(self):
+        path = self.file("h.json", {**config([public(UP)]), "health_address": "127.0.0.1:1"})
+        self.assertEqual(run("healthcheck", "-c", path)[0], 1)
+
+
+if __name__ == "__main__":
+    main()
