@@ -29,6 +29,8 @@ bool tg_settings_parse(const char *name, struct tg_slice text, struct tg_setting
 void tg_settings_fini(struct tg_settings *s);
 /* What a reload may not change: the name of the first setting that differs, or NULL. */
 const char *tg_settings_differs(const struct tg_settings *old, const struct tg_settings *now);
+/* health_address of a file whatever else is wrong with it, for healthcheck; empty: none. The default without a file. */
+void tg_settings_health_address(const char *path, struct tg_buf *out);
 /* Where the configuration is: -c, else $TOLLGATE_CONFIG, else /etc/tollgate/tollgate.yaml. */
 const char *tg_settings_path(const char *given);
 

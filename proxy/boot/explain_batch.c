@@ -1,0 +1,341 @@
+/*
+ * explain_batch - one decision a line, for tests of policies and for comparing with other implementations.
+ *
+ * A line is {ppl | ppl_yaml | policies | route, request}. Each gives exactly one line, whatever it is; nothing of one line
+ * is seen by the next.
+ */
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "boot/options.h"
+#include "explain.h"
+#include "store/route.h"
+#include <stdio.h>
+
+#define LINE_BYTES ((size_t)4 << 20)
+#define FORMS "ppl, ppl_yaml, policies or route"
+
+struct answer {
+    const char *decision;                                /* NULL: parse_error */
+    unsigned status;
+    tg_reasons reasons;
+    struct tg_buf error;                                 /* empty: none */
+};
+struct line {
+    struct tg_tree *tree, *yaml;
+    struct tg_arena arena;
+    struct tg_claims *claims;
+    struct tg_problems problems;
+    struct explain_request request;
+};
+
+/* A member nobody knows would be a fact that is not looked at. */
+static enum tg_status only_members(const cJSON *object, const char *what, const char *const *names, size_t count,
+                                   struct tg_err *err)
+{
+    const cJSON *member;
+
+    cJSON_ArrayForEach(member, object) {
+        bool known = false;
+        const char *near;
+
+        for (size_t i = 0; i < count && !known; i++)
+            known = strcmp(names[i], member->string) == 0;
+        if (known)
+            continue;
+        near = tg_nearest(member->string, names, count);
+        return tg_fail(err, TG_BAD_INPUT, "%s: there is no member \"%.40s\"%s%s%s", what, member->string,
+                       near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    }
+    return TG_OK;
+}
+
+/* An optional member that is text: absent and null leave *out as it is. */
+static enum tg_status text_member(const cJSON *object, const char *name, struct tg_slice *out, struct tg_err *err)
+{
+    const cJSON *node = tg_json_get(object, name);
+
+    if (node && !cJSON_IsNull(node) && !tg_json_str(node, out))
+        return tg_fail(err, TG_BAD_INPUT, "request.%s: must be text", name);
+    return TG_OK;
+}
+
+/* ---- the request ---- */
+
+static enum tg_status read_headers(struct explain_request *r, const cJSON *headers, struct tg_err *err)
+{
+    const cJSON *member, *item;
+    struct tg_slice value;
+
+    if (!headers || cJSON_IsNull(headers))
+        return TG_OK;
+    if (!cJSON_IsObject(headers))
+        return tg_fail(err, TG_BAD_INPUT, "request.headers: must be an object of name: value");
+    cJSON_ArrayForEach(member, headers) {
+        for (item = cJSON_IsArray(member) ? member->child : member; item; item = cJSON_IsArray(member) ? item->next : NULL) {
+            if (!tg_json_str(item, &value))
+                return tg_fail(err, TG_BAD_INPUT, "request.headers: a value must be text, or a list of texts");
+            if (explain_add_field(r, tg_slice_str(member->string), value, err) != TG_OK)
+                return err->status;
+        }
+    }
+    return TG_OK;
+}
+
+static enum tg_status flag_member(const cJSON *object, const char *name, bool *out, struct tg_err *err)
+{
+    const cJSON *node = tg_json_get(object, name);
+
+    if (node && !cJSON_IsNull(node) && !cJSON_IsBool(node))
+        return tg_fail(err, TG_BAD_INPUT, "request.client_cert.%s: must be true or false", name);
+    *out = cJSON_IsTrue(node);
+    return TG_OK;
+}
+
+static enum tg_status read_certificate(struct explain_request *r, const cJSON *cert, struct tg_err *err)
+{
+    static const char *const names[] = {"presented", "ca_configured", "trusted", "pem"};
+    bool presented, configured, trusted;
+    struct tg_slice pem;
+
+    if (!cert || cJSON_IsNull(cert))
+        return TG_OK;
+    if (!cJSON_IsObject(cert))
+        return tg_fail(err, TG_BAD_INPUT, "request.client_cert: must be an object");
+    if (only_members(cert, "request.client_cert", names, ARRAY_LEN(names), err) != TG_OK ||
+        flag_member(cert, "presented", &presented, err) != TG_OK ||
+        flag_member(cert, "ca_configured", &configured, err) != TG_OK ||
+        flag_member(cert, "trusted", &trusted, err) != TG_OK || text_member(cert, "pem", &pem, err) != TG_OK)
+        return err->status;
+    if (configured)
+        r->client_cert = !presented ? TG_CLIENT_CERT_MISSING : trusted ? TG_CLIENT_CERT_VALID : TG_CLIENT_CERT_INVALID;
+    return TG_OK;
+}
+
+static enum tg_status read_claims(struct line *l, const cJSON *claims, struct tg_err *err)
+{
+    if (!claims || cJSON_IsNull(claims))
+        return TG_OK;
+    if (!cJSON_IsObject(claims))
+        return tg_fail(err, TG_BAD_INPUT, "request.claims: must be an object, or null for no token");
+    l->claims = tg_claims_new(cJSON_Duplicate(claims, true));
+    return l->claims ? TG_OK : tg_fail(err, TG_LIMIT, "request.claims: too large");
+}
+
+static enum tg_status read_request(struct line *l, const cJSON *node, struct tg_err *err)
+{
+    static const char *const names[] = {"method", "path", "host", "source_ip", "time", "headers", "claims", "client_cert"};
+    struct explain_request *r = &l->request;
+    struct tg_slice path = TG_S("/"), host = {0}, ip = {0}, time = {0};
+
+    explain_request_init(r);
+    if (!cJSON_IsObject(node))
+        return tg_fail(err, TG_BAD_INPUT, "request: must be an object");
+    if (only_members(node, "request", names, ARRAY_LEN(names), err) != TG_OK ||
+        text_member(node, "method", &r->method, err) != TG_OK || text_member(node, "path", &path, err) != TG_OK ||
+        text_member(node, "host", &host, err) != TG_OK || text_member(node, "source_ip", &ip, err) != TG_OK ||
+        text_member(node, "time", &time, err) != TG_OK || read_headers(r, tg_json_get(node, "headers"), err) != TG_OK ||
+        read_certificate(r, tg_json_get(node, "client_cert"), err) != TG_OK ||
+        read_claims(l, tg_json_get(node, "claims"), err) != TG_OK)
+        return err->status;
+    explain_set_target(r, path);
+    if (host.len > 0 && explain_set_host(r, host, err) != TG_OK)
+        return tg_fail(err, TG_BAD_INPUT, "request.host: must be host[:port]");
+    if (ip.len > 0 && !tg_ip_parse(ip, &r->source_ip))
+        return tg_fail(err, TG_BAD_INPUT, "request.source_ip: must be an IP address");
+    if (time.ptr && !tg_clock_parse(time, &r->wall_ms))
+        return tg_fail(err, TG_BAD_INPUT, "request.time: must be RFC 3339, as in 2026-11-21T10:00:00Z");
+    return TG_OK;
+}
+
+/* ---- the policy ---- */
+
+static enum tg_status first_problem(const struct line *l, struct tg_err *err)
+{
+    for (size_t i = 0; i < l->problems.count; i++)
+        if (!l->problems.items[i].warning)
+            return tg_fail(err, TG_BAD_INPUT, "%s", l->problems.items[i].text);
+    return tg_fail(err, TG_BAD_INPUT, "the policy is not usable");
+}
+
+static enum tg_status compile(struct line *l, const struct tg_tree *tree, const cJSON *const *docs, size_t count,
+                              const struct tg_program **out, struct tg_err *err)
+{
+    struct tg_ppl_builder *builder = tg_ppl_builder_new(&l->arena);
+    bool ok = true;
+
+    for (size_t i = 0; i < count; i++)
+        ok = tg_ppl_add(builder, tree, docs[i], count > 1 ? tg_arena_printf(&l->arena, "policies[%zu]", i).ptr : "policy",
+                        &l->problems) && ok;
+    *out = tg_ppl_finish(builder);
+    return ok ? TG_OK : first_problem(l, err);
+}
+
+static enum tg_status compile_list(struct line *l, const cJSON *list, const struct tg_program **out, struct tg_err *err)
+{
+    size_t count = 0;
+    const cJSON *doc, **docs;
+
+    if (!cJSON_IsArray(list))
+        return tg_fail(err, TG_BAD_INPUT, "policies: must be a list of PPL documents");
+    docs = TG_ARENA_ARRAY(&l->arena, const cJSON *, cJSON_GetArraySize(list));
+    cJSON_ArrayForEach(doc, list)
+        docs[count++] = doc;
+    return compile(l, l->tree, docs, count, out, err);
+}
+
+static enum tg_status compile_yaml(struct line *l, const cJSON *node, const struct tg_program **out, struct tg_err *err)
+{
+    struct tg_slice text;
+    const cJSON *doc;
+
+    if (!tg_json_str(node, &text))
+        return tg_fail(err, TG_BAD_INPUT, "ppl_yaml: must be text");
+    if (tg_tree_parse("ppl_yaml", text, &l->yaml, err) != TG_OK)
+        return TG_BAD_INPUT;
+    doc = l->yaml->root;
+    return compile(l, l->yaml, &doc, 1, out, err);
+}
+
+static enum tg_status compile_route(struct line *l, const cJSON *node, const struct tg_program **out, struct tg_err *err)
+{
+    static const struct tg_route_defaults defaults;
+    const struct tg_route *route;
+
+    if (!cJSON_IsObject(node))
+        return tg_fail(err, TG_BAD_INPUT, "route: must be an object of route settings");
+    route = tg_route_read_one(l->tree, node, &defaults, &l->arena, &l->problems);
+    if (!route)
+        return first_problem(l, err);
+    *out = route->policy;
+    return TG_OK;
+}
+
+static enum tg_status read_policy(struct line *l, const struct tg_program **out, struct tg_err *err)
+{
+    static const char *const names[] = {"ppl", "ppl_yaml", "policies", "route", "request"};
+    const cJSON *root = l->tree->root, *doc = tg_json_get(root, "ppl");
+    int forms = 0;
+
+    if (only_members(root, "the line", names, ARRAY_LEN(names), err) != TG_OK)
+        return err->status;
+    for (size_t i = 0; i < 4; i++)
+        forms += tg_json_get(root, names[i]) != NULL;
+    if (forms != 1)
+        return tg_fail(err, TG_BAD_INPUT, "%s of " FORMS " is needed", forms ? "only one" : "one");
+    if (doc)
+        return compile(l, l->tree, &doc, 1, out, err);
+    if ((doc = tg_json_get(root, "ppl_yaml")))
+        return compile_yaml(l, doc, out, err);
+    if ((doc = tg_json_get(root, "policies")))
+        return compile_list(l, doc, out, err);
+    return compile_route(l, tg_json_get(root, "route"), out, err);
+}
+
+/* ---- one line ---- */
+
+static enum tg_status judge(struct line *l, struct tg_slice text, unsigned number, struct answer *answer, struct tg_err *err)
+{
+    static const struct tg_json_limits limits = {.bytes = LINE_BYTES, .depth = 64, .nodes = 200000};
+    const struct tg_program *program;
+    struct tg_verdict verdict;
+    struct tg_facts facts;
+    char name[32];
+
+    snprintf(name, sizeof name, "line %u", number);
+    /* The tree would take YAML too; a line is JSON. */
+    if (tg_json_scan(text, &limits, err) != TG_OK || tg_tree_parse(name, text, &l->tree, err) != TG_OK)
+        return err->status;
+    if (!cJSON_IsObject(l->tree->root))
+        return tg_fail(err, TG_BAD_INPUT, "a line must be one JSON object");
+    if (read_policy(l, &program, err) != TG_OK || read_request(l, tg_json_get(l->tree->root, "request"), err) != TG_OK)
+        return err->status;
+    if (explain_path(&l->request, &l->arena, err) != TG_OK) {
+        answer->decision = "deny";
+        answer->status = 400;
+        tg_buf_adds(&answer->error, err->text);
+        return TG_OK;
+    }
+    explain_facts(&l->request, &facts);
+    if (l->claims)
+        explain_identity(l->claims, &facts);
+    tg_ppl_decide(program, &facts, &verdict);
+    answer->decision = explain_decision_name(verdict.decision);
+    answer->status = explain_status(verdict.decision);
+    answer->reasons = verdict.reasons;
+    return TG_OK;
+}
+
+static void write_answer(const struct answer *answer, struct tg_buf *out)
+{
+    tg_buf_addf(out, "{\"decision\":\"%s\",\"status\":", answer->decision ? answer->decision : "parse_error");
+    if (answer->decision)
+        tg_buf_addf(out, "%u", answer->status);
+    else
+        tg_buf_adds(out, "null");
+    tg_buf_adds(out, ",\"reasons\":");
+    explain_reasons_json(answer->reasons, out);
+    tg_buf_adds(out, ",\"error\":");
+    if (answer->error.len > 0)
+        tg_log_json_string(out, tg_buf_slice(&answer->error));
+    else
+        tg_buf_adds(out, "null");
+    tg_buf_adds(out, "}\n");
+}
+
+static void answer_line(struct tg_slice text, bool too_long, unsigned number, struct tg_buf *out)
+{
+    struct line *l = TG_NEW(struct line);
+    struct answer answer = {0};
+    struct tg_err err = {0};
+
+    tg_arena_init(&l->arena, NULL, 0);
+    if (too_long)
+        tg_buf_addf(&answer.error, "a line has at most %zu bytes", LINE_BYTES);
+    else if (judge(l, text, number, &answer, &err) != TG_OK)
+        tg_buf_adds(&answer.error, err.text[0] ? err.text : "the line cannot be read");
+    write_answer(&answer, out);
+    tg_buf_fini(&answer.error);
+    tg_claims_free(l->claims);
+    tg_problems_fini(&l->problems);
+    tg_arena_fini(&l->arena);
+    tg_tree_free(l->yaml);
+    tg_tree_free(l->tree);
+    free(l);
+}
+
+/* The next line without its end. False at the end of input. Of a line that is too long only the beginning is kept. */
+static bool read_line(struct tg_buf *line, bool *too_long)
+{
+    int c;
+
+    line->len = 0;
+    *too_long = false;
+    while ((c = getc_unlocked(stdin)) != EOF && c != '\n') {
+        if (line->len < LINE_BYTES)
+            tg_buf_addc(line, (char)c);
+        else
+            *too_long = true;
+    }
+    if (line->len > 0 && line->data[line->len - 1] == '\r')
+        line->len--;
+    return c != EOF || line->len > 0;
+}
+
+int explain_batch(void)
+{
+    struct tg_buf line = {0}, out = {0};
+    bool too_long;
+    int code = TG_EXIT_OK;
+
+    for (unsigned number = 1; code == TG_EXIT_OK && read_line(&line, &too_long); number++) {
+        if (line.len == 0)
+            continue;
+        answer_line(tg_buf_slice(&line), too_long, number, &out);
+        code = tg_put_out(&out);
+    }
+    if (ferror(stdin))
+        code = tg_complain(TG_EXIT_FAILURE, "cannot read standard input");
+    tg_buf_fini(&line);
+    return code;
+}

@@ -1,0 +1,100 @@
+/*
+ * explain_request - a request that nobody sent, and what policies see of it.
+ */
+#include "base/clock.h"
+#include "base/json.h"
+#include "explain.h"
+#include "http/h1_parse.h"
+#include "http/uri.h"
+
+void explain_request_init(struct explain_request *r)
+{
+    *r = (struct explain_request){.method = TG_S("GET"), .path = TG_S("/"), .port = -1, .wall_ms = tg_clock_wall_ms()};
+    r->head.fields = r->fields;
+    r->head.field_cap = EXPLAIN_FIELDS;
+}
+
+enum tg_status explain_set_host(struct explain_request *r, struct tg_slice authority, struct tg_err *err)
+{
+    if (!tg_uri_split_authority(authority, &r->host, &r->port))
+        return tg_fail(err, TG_BAD_INPUT, "the host is no host[:port]");
+    return TG_OK;
+}
+
+void explain_set_target(struct explain_request *r, struct tg_slice target)
+{
+    r->query = (struct tg_slice){0};
+    tg_slice_cut(target, '?', &r->path, &r->query);
+}
+
+enum tg_status explain_add_field(struct explain_request *r, struct tg_slice name, struct tg_slice value, struct tg_err *err)
+{
+    if (!tg_is_token(name))
+        return tg_fail(err, TG_BAD_INPUT, "a header's name has letters, digits and !#$%%&'*+-.^_`|~ only");
+    value = tg_slice_trim(value);
+    if (!tg_is_field_value(value))
+        return tg_fail(err, TG_BAD_INPUT, "the value of header " TG_S_FMT " holds a control character", TG_S_ARG(name));
+    if (!tg_head_add(&r->head, tg_field_id(name), name, value))
+        return tg_fail(err, TG_LIMIT, "more than %d headers", EXPLAIN_FIELDS);
+    return TG_OK;
+}
+
+enum tg_status explain_path(struct explain_request *r, struct tg_arena *arena, struct tg_err *err)
+{
+    if (tg_slice_eq(r->path, TG_S("*"))) {
+        r->canonical = r->decoded = r->path;
+        return TG_OK;
+    }
+    return tg_uri_canonical_path(r->path, arena, &r->canonical, &r->decoded, err);
+}
+
+void explain_facts(const struct explain_request *r, struct tg_facts *out)
+{
+    *out = (struct tg_facts){
+        .method = r->method,
+        .path = r->decoded,
+        .source_ip = r->source_ip,
+        .client_cert = r->client_cert,
+        .wall_ms = r->wall_ms,
+        .cors_preflight = tg_slice_eq(r->method, TG_S("OPTIONS")) && tg_head_value(&r->head, TG_FIELD_ORIGIN).len > 0 &&
+                          tg_head_value(&r->head, TG_FIELD_ACCESS_CONTROL_REQUEST_METHOD).len > 0,
+    };
+}
+
+void explain_identity(const struct tg_claims *claims, struct tg_facts *out)
+{
+    const cJSON *json = tg_claims_json(claims);
+
+    out->identity = true;
+    out->claims = claims;
+    if (!tg_json_str(tg_json_get(json, "sub"), &out->user))
+        out->user = TG_S("");
+    if (!tg_json_str(tg_json_get(json, "email"), &out->email))
+        out->email = TG_S("");
+}
+
+const char *explain_decision_name(enum tg_decision decision)
+{
+    switch (decision) {
+    case TG_ALLOW: return "allow";
+    case TG_DENY: return "deny";
+    case TG_UNAUTHENTICATED: return "unauthenticated";
+    }
+    return "deny";
+}
+
+unsigned explain_status(enum tg_decision decision)
+{
+    return decision == TG_ALLOW ? 200 : decision == TG_UNAUTHENTICATED ? 401 : 403;
+}
+
+void explain_reasons_json(tg_reasons reasons, struct tg_buf *out)
+{
+    const char *names[TG_REASON_COUNT];
+    size_t count = tg_reasons_list(reasons, names);
+
+    tg_buf_adds(out, "[");
+    for (size_t i = 0; i < count; i++)
+        tg_buf_addf(out, "%s\"%s\"", i ? "," : "", names[i]);
+    tg_buf_adds(out, "]");
+}

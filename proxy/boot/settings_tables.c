@@ -1,0 +1,141 @@
+/*
+ * settings_tables - every setting of the top of the file and of the small sections, by name: what is honoured, and what
+ * is known and refused.
+ */
+#include "settings_tables.h"
+
+#define DAY_MS INT64_C(86400000)
+#define YEAR_MS (365 * DAY_MS)
+#define MEBI (INT64_C(1) << 20)
+
+#define LATER(name, help) {name, TG_SET_LATER, 0, NULL, 0, 0, NULL, 0, help}
+#define LISTENER_TLS "the listener speaks plain HTTP; put TLS in front of it"
+#define LOGIN "there is no login and no session here; name who signs the tokens in identity_providers"
+
+#define ROW(member, name, kind, dflt, help) \
+    TG_SETTING(struct root_text, member, name, TG_SET_##kind, dflt, 0, 0, NULL, 0, help)
+#define ROW_ENUM(member, name, dflt, choices, help) \
+    TG_SETTING(struct root_text, member, name, TG_SET_ENUM, dflt, 0, 0, choices, 0, help)
+const struct tg_setting settings_root[] = {
+    ROW(addresses, "address", STRINGS, "127.0.0.1:8080", "where to listen: address:port or unix:/path, or a list"),
+    ROW(health_address, "health_address", STRING, "127.0.0.1:9090", "/livez /readyz /startupz /healthz /metrics; or none"),
+    TG_SETTING(struct root_text, workers, "workers", TG_SET_COUNT, "0", 0, 256, NULL, 0, "threads; 0: one per CPU"),
+    ROW(upstream, "upstream", NODE, NULL, "instead of routes: the one service, a URL or a mapping of route settings"),
+    ROW(providers, "identity_providers", NODE, NULL, "who may sign tokens, by name"),
+    ROW(policies, "policies", NODE, NULL, "policies by name, for routes and for every route when enforced"),
+    ROW(policies_dir, "policies_dir", FILE, NULL, "folder with one policy a file"),
+    ROW(routes, "routes", NODE, NULL, "what goes where, and who may; the first that matches"),
+    ROW(rate_limits, "rate_limits", NODE, NULL, "how many requests whom; off: none are counted"),
+    ROW(pass_identity_headers, "pass_identity_headers", BOOL, "false", "tell the services who calls"),
+    ROW(claims_headers, "jwt_claims_headers", NODE, NULL, "header: claim, or a list of claims (X-Pomerium-Claim-<name>)"),
+    ROW_ENUM(forward_authorization, "forward_authorization", "keep", "keep|strip", "the caller's token to the services"),
+    ROW(trusted_proxies, "trusted_proxies", STRINGS, "[]", "networks whose X-Forwarded-* are believed"),
+    ROW(timeouts, "timeouts", NODE, NULL, "how long to wait for what"),
+    ROW(limits, "limits", NODE, NULL, "sizes and counts that are refused above"),
+    ROW(drain, "drain", NODE, NULL, "how to stop"),
+    ROW(access_log, "access_log", NODE, NULL, "one line a request"),
+    ROW(log, "log", NODE, NULL, "the program's own log, to standard error"),
+    ROW_ENUM(error_format, "error_format", "zero", TG_ERROR_FORMAT_CHOICES, "shape of tollgate's own answers"),
+    ROW(realm, "realm", STRING, "tollgate", "realm of WWW-Authenticate"),
+    ROW(state_dir, "state_dir", FILE, NULL, "folder for keys last fetched; absent: memory only"),
+    /* of later versions */
+    LATER("certificate_file", LISTENER_TLS),
+    LATER("certificate_key_file", LISTENER_TLS),
+    LATER("certificates", LISTENER_TLS),
+    LATER("downstream_mtls", LISTENER_TLS),
+    LATER("signing_key", "there is no signed assertion; use jwt_claims_headers"),
+    LATER("signing_key_file", "there is no signed assertion; use jwt_claims_headers"),
+    LATER("personal_access_tokens", "only tokens signed by an identity provider are verified"),
+    LATER("management", "there is no management API; the file is read again at SIGHUP"),
+    LATER("sync", "policies and routes come from this file"),
+    LATER("bundle", "policies and routes come from this file"),
+    /* Pomerium's, for whom a file of Pomerium is at hand */
+    LATER("policy", "name this list `routes`"),
+    LATER("authenticate_service_url", LOGIN),
+    LATER("idp_provider", LOGIN),
+    LATER("idp_provider_url", LOGIN),
+    LATER("idp_client_id", LOGIN),
+    LATER("idp_client_secret", LOGIN),
+    LATER("idp_client_secret_file", LOGIN),
+    LATER("cookie_secret", LOGIN),
+    LATER("cookie_secret_file", LOGIN),
+    LATER("shared_secret", LOGIN),
+    LATER("shared_secret_file", LOGIN),
+    LATER("autocert", LISTENER_TLS),
+    LATER("insecure_server", "the listener always speaks plain HTTP; leave this out"),
+    LATER("metrics_address", "metrics are at health_address"),
+    LATER("log_level", "write log: {level: info}"),
+    LATER("set_response_headers", "set them in a route"),
+};
+const size_t settings_root_count = ARRAY_LEN(settings_root);
+#undef ROW
+#undef ROW_ENUM
+
+#define ROW(member, name, dflt, min, max, help) \
+    TG_SETTING(struct tg_timeouts, member, name, TG_SET_DURATION, dflt, min, max, NULL, 0, help)
+const struct tg_setting settings_timeouts[] = {
+    ROW(head_ms, "head", "10s", 1, 10 * 60000, "until the whole head of a request is there"),
+    ROW(body_ms, "body", "60s", 0, DAY_MS, "between two reads of a request's body"),
+    ROW(idle_ms, "idle", "60s", 1, DAY_MS, "of a client connection between requests"),
+    ROW(connect_ms, "connect", "5s", 1, 10 * 60000, "for a connection to the service"),
+    ROW(first_byte_ms, "first_byte", "60s", 0, DAY_MS, "until the service begins to answer"),
+    ROW(upstream_idle_ms, "upstream_idle", "4s", 1, DAY_MS, "how long an unused connection to the service is kept"),
+    ROW(total_ms, "total", "none", 0, YEAR_MS, "of a whole exchange; a route's `timeout` goes before it"),
+};
+const size_t settings_timeouts_count = ARRAY_LEN(settings_timeouts);
+#undef ROW
+
+#define ROW(member, name, kind, dflt, min, max, help) \
+    TG_SETTING(struct tg_bounds, member, name, TG_SET_##kind, dflt, min, max, NULL, 0, help)
+const struct tg_setting settings_limits[] = {
+    ROW(head, "head", SIZE, "64KiB", 1024, MEBI, "of a request's head; above: 431"),
+    ROW(uri, "uri", SIZE, "16KiB", 256, MEBI, "of a request's target; above: 414"),
+    ROW(token, "token", SIZE, "16KiB", 256, MEBI, "of a bearer token; above: 400"),
+    ROW(fields, "fields", COUNT, "128", 8, 1024, "header fields of a request; above: 431"),
+    ROW(body, "body", SIZE, "none", 0, 0, "of a request's body; above: 413"),
+    ROW(connections, "connections", COUNT, "0", 0, 0, "of clients together; 0: no limit"),
+    ROW(connections_per_address, "connections_per_address", COUNT, "0", 0, 0, "of one client address; 0: no limit"),
+};
+const size_t settings_limits_count = ARRAY_LEN(settings_limits);
+#undef ROW
+
+const struct tg_setting settings_drain[] = {
+    TG_SETTING(struct drain_text, delay_ms, "delay", TG_SET_DURATION, "0s", 0, 10 * 60000, NULL, 0,
+               "how long to accept still, after readiness says no"),
+    TG_SETTING(struct drain_text, timeout_ms, "timeout", TG_SET_DURATION, "25s", 0, DAY_MS, NULL, 0,
+               "how long requests may take to end after that"),
+};
+const size_t settings_drain_count = ARRAY_LEN(settings_drain);
+
+const struct tg_setting settings_access_log[] = {
+    TG_SETTING(struct access_log_text, output, "output", TG_SET_STRING, "stdout", 0, 0, NULL, 0,
+               "stdout, stderr, off or the path of a file"),
+    TG_SETTING(struct access_log_text, format, "format", TG_SET_ENUM, "json", 0, 0, "json", 0, "of a line"),
+};
+const size_t settings_access_log_count = ARRAY_LEN(settings_access_log);
+
+const char *const settings_log_levels[] = {"error", "warn", "info", "debug"};
+const struct tg_setting settings_log[] = {
+    TG_SETTING(struct log_text, level, "level", TG_SET_ENUM, "info", 0, 0, "error|warn|info|debug", 0,
+               "the least important lines to write"),
+};
+const size_t settings_log_count = ARRAY_LEN(settings_log);
+
+#define SECTION(place, rows, about) {place, about, rows, &rows##_count}
+const struct tg_settings_section tg_settings_sections[] = {
+    SECTION("", settings_root, "the top of the file"),
+    {"identity_providers.NAME", "who may sign tokens: one entry a provider, under a name of your choice",
+     tg_provider_settings, &tg_provider_setting_count},
+    {"routes[]", "what goes where, and who may: the first route that matches a request", tg_route_settings,
+     &tg_route_setting_count},
+    {"policies[]", "policies by name", tg_policy_settings, &tg_policy_setting_count},
+    {"rate_limits", "how many requests whom", tg_rate_limit_settings, &tg_rate_limit_setting_count},
+    {"rate_limits.tiers[]", "the first tier whose `when` holds counts; \"unauthenticated\" counts requests without an "
+     "identity by client address", tg_tier_settings, &tg_tier_setting_count},
+    SECTION("timeouts", settings_timeouts, "how long to wait for what"),
+    SECTION("limits", settings_limits, "sizes and counts that are refused above"),
+    SECTION("drain", settings_drain, "how to stop: readiness says no, then no new connections, then the end"),
+    SECTION("access_log", settings_access_log, "one line a request"),
+    SECTION("log", settings_log, "the program's own log, to standard error"),
+};
+const size_t tg_settings_section_count = ARRAY_LEN(tg_settings_sections);
