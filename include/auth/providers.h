@@ -16,6 +16,7 @@ struct tg_provider {
     struct tg_jwt_rules rules;
     tg_algs algs;
     struct tg_slice groups_claim;
+    struct tg_slice key_file;                            /* the local keys' file, to be watched; ptr NULL: none */
     struct tg_slice jwks_url, ca_file, token_file, proxy;
     bool discovery, allow_http;
     int64_t max_stale_ms;

@@ -1,8 +1,8 @@
 /*
  * settings - one configuration file as values: what only a start may change, and the tg_config that a reload swaps.
  *
- * The root table (and the tables of the sections, which live with the modules they configure) makes the parser, --help-settings, the
- * reference in docs/configuration.md and the JSON Schema.
+ * The root table (and the tables of the sections, which live with the modules they configure) makes the parser,
+ * --help-settings, the reference in docs/configuration.md and the JSON Schema.
  */
 #pragma once
 #include "base/setting.h"
@@ -20,8 +20,8 @@ struct tg_settings {
 };
 
 /*
- * Reads FILE, interpolates, applies TOLLGATE_<KEY> overrides (getenv), reads every section. All errors and warnings go to
- * `problems`; true when there was no error, else *out is empty. A file that cannot be read is a problem too.
+ * Reads FILE, interpolates, applies TOLLGATE_<KEY> overrides (getenv), reads every section. All errors and warnings go
+ * to `problems`; true when there was no error, else *out is empty. A file that cannot be read is a problem too.
  */
 bool tg_settings_load(const char *path, struct tg_settings *out, struct tg_problems *problems);
 /* The same from text, for `dev` and tests; `name` stands for the file in messages. */

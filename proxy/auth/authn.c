@@ -225,9 +225,13 @@ static enum tg_authn_result check_with_fresh_keys(struct tg_authn *a, const stru
 
 static enum tg_authn_result accept(struct tg_authn *a, const struct tg_provider *p, cJSON *claims,
                                    const uint8_t digest[TG_SHA256_LEN], uint64_t generation, int64_t exp_s,
-                                   const struct tg_identity **out)
+                                   const struct tg_identity **out, const char **reason)
 {
-    const struct tg_identity *id = tg_identity_new(p, tg_claims_new(claims), exp_s, digest);
+    struct tg_claims *flat = tg_claims_new(claims);
+
+    if (!flat)
+        return refuse(reason, "payload");                /* names that grow beyond all bounds when flattened */
+    const struct tg_identity *id = tg_identity_new(p, flat, exp_s, digest);
     int64_t leeway_s = p->rules.leeway_s;
     int64_t until_s = exp_s > INT64_MAX - leeway_s ? INT64_MAX : exp_s + leeway_s;
 
@@ -265,7 +269,7 @@ static enum tg_authn_result verify_anew(struct tg_authn *a, struct tg_slice toke
     else if ((result = check_with_fresh_keys(a, p, &jws, again, done, arg, &generation, reason)) == TG_AUTHN_OK) {
         fault = tg_jwt_check(claims, jws.typ, &p->rules, now_s, &exp_s, NULL);
         if (fault == TG_JWT_OK) {
-            result = accept(a, p, claims, digest, generation, exp_s, out);
+            result = accept(a, p, claims, digest, generation, exp_s, out, reason);
             claims = NULL;                               /* the identity's now */
         } else {
             *reason = tg_jwt_fault_name(fault);

@@ -17,9 +17,13 @@ static bool is_tchar(char c)
 /* RFC 6750 §2.1: b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=" */
 static bool is_b64token(struct tg_slice s)
 {
+    static const bool in_token[256] = {
+        ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true,
+        ['.'] = true,         ['_'] = true,         ['~'] = true,         ['+'] = true, ['/'] = true,
+    };
     size_t i = 0;
 
-    while (i < s.len && (is_alnum(s.ptr[i]) || (s.ptr[i] != '\0' && strchr("-._~+/", s.ptr[i]))))
+    while (i < s.len && in_token[(unsigned char)s.ptr[i]])
         i++;
     if (i == 0)
         return false;

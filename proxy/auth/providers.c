@@ -157,6 +157,7 @@ static void read_key_source(const struct tg_provider_reading *r, const struct tg
                           TG_S_FMT ".%s: the keys are local (%s), so nothing is fetched", TG_S_ARG(r->where),
                           remote_settings[i], given);
     p->local = tg_provider_local_keys(r, s, p->algs);
+    p->key_file = s->jwks_file.ptr ? s->jwks_file : s->public_key_file.ptr ? s->public_key_file : s->secret_file;
 }
 
 /* ---- one provider, all providers ---- */

@@ -31,7 +31,8 @@ static const struct tg_option options[] = {
     {OPT_TOKEN, 't', "token", "TOKEN | -", "bearer token; -: from standard input"},
     {OPT_CLAIMS, 0, "claims", "JSON | @FILE", "instead of a token: its claims, as if verified"},
     {OPT_JSON, 'j', "json", NULL, "answer as JSON"},
-    {OPT_BATCH, 0, "batch", NULL, "one JSON object a line on standard input: {ppl | ppl_yaml | policies | route, request}"},
+    {OPT_BATCH, 0, "batch", NULL,
+     "one JSON object a line on standard input: {ppl | ppl_yaml | policies | route, request}"},
 };
 static const struct tg_usage usage = {
     .command = "explain",
@@ -249,7 +250,8 @@ static void verify_token(struct explaining *e, struct tg_slice token)
         refuse_token(e, 401, tg_arena_printf(&e->arena, "the route does not take tokens of provider " TG_S_FMT,
                                              TG_S_ARG(p->name)));
     else if (!p->local)
-        refuse_token(e, 503, tg_arena_printf(&e->arena, "the keys of provider " TG_S_FMT " are fetched, which this command "
+        refuse_token(e, 503, tg_arena_printf(&e->arena,
+                                             "the keys of provider " TG_S_FMT " are fetched, which this command "
                                              "does not do; give its --claims instead", TG_S_ARG(p->name)));
     else if (!token_check_signature(&c, p->local, p->algs) ||
              !token_check_claims(&c, &p->rules, e->request.wall_ms / 1000))
@@ -353,7 +355,8 @@ static void find_tier(struct explaining *e)
     const struct tg_tier *tier = e->identity ? tg_tiers_pick(tiers, &e->facts) : &tiers->unauthenticated;
 
     if (!tiers->off && tier)
-        e->result.tier = tg_arena_printf(&e->arena, TG_S_FMT ": %u requests in %u s%s", TG_S_ARG(tier->name), tier->limit,
+        e->result.tier = tg_arena_printf(&e->arena, TG_S_FMT ": %u requests in %u s%s", TG_S_ARG(tier->name),
+                                         tier->limit,
                                          tier->window_s, tiers->shadow ? ", not enforced" : "");
 }
 

@@ -68,7 +68,8 @@ static bool parse_alg(struct minting *m, const char *text)
 
     if (!tg_alg_parse(tg_slice_str(text), &alg)) {
         near = tg_nearest(text, names, ARRAY_LEN(names));
-        m->o.code = tg_usage_error(&usage, "\"%.20s\" is no algorithm to sign with%s%s%s", text, near ? "; did you mean " : "",
+        m->o.code = tg_usage_error(&usage, "\"%.20s\" is no algorithm to sign with%s%s%s", text,
+                                   near ? "; did you mean " : "",
                                    near ? near : "", near ? "?" : "");
         return false;
     }
@@ -168,7 +169,8 @@ static bool read_options(struct minting *m, int argc, char **argv)
     else if (!m->has_alg)
         m->o.code = tg_usage_error(&usage, "--alg is needed, as in --alg ES256");
     else if (m->generate && (TG_ALG_BIT(m->alg) & TG_ALGS_HMAC))
-        m->o.code = tg_usage_error(&usage, "a secret for %s is no key pair; take 32 random bytes or more", tg_alg_name(m->alg));
+        m->o.code = tg_usage_error(&usage, "a secret for %s is no key pair; take 32 random bytes or more",
+                                   tg_alg_name(m->alg));
     else if (m->jwks_file && !m->generate)
         m->o.code = tg_usage_error(&usage, "--jwks goes with --generate");
     else

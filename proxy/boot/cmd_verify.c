@@ -104,7 +104,7 @@ static bool read_options(struct verifying *v, int argc, char **argv)
 
 /* ---- what to verify with ---- */
 
-/* An algorithm that is unknown, `none`, or a mix that would let a public key be taken for a secret: nothing verifies. */
+/* Unknown, `none`, or a mix that would let a public key be taken for a secret: nothing verifies. */
 static bool read_algs(struct verifying *v)
 {
     struct tg_slice rest = tg_slice_str(v->alg_list), name;
@@ -119,7 +119,8 @@ static bool read_algs(struct verifying *v)
         more = tg_slice_cut(rest, ',', &name, &rest);
         name = tg_slice_trim(name);
         if (!tg_alg_parse(name, &alg)) {
-            tg_complain(0, "nothing verifies: \"%.*s\" is no algorithm to verify with", name.len > 40 ? 40 : (int)name.len,
+            tg_complain(0, "nothing verifies: \"%.*s\" is no algorithm to verify with",
+                        name.len > 40 ? 40 : (int)name.len,
                         name.ptr);
             return false;
         }
@@ -202,7 +203,8 @@ static int choose_provider(struct verifying *v, const cJSON *claims)
     if (!found)
         return unknown_provider(providers, issuer, v->provider_name);
     if (!found->local)
-        return tg_complain(TG_EXIT_FAILURE, "the keys of provider " TG_S_FMT " are fetched, which this command does not do; "
+        return tg_complain(TG_EXIT_FAILURE,
+                           "the keys of provider " TG_S_FMT " are fetched, which this command does not do; "
                            "save them to a file and use --jwks", TG_S_ARG(found->name));
     v->keys = found->local;
     v->algs = found->algs;
@@ -249,7 +251,9 @@ static void add_found(struct tg_buf *out, const struct verifying *v, const struc
     case TOKEN_ALGORITHM: tg_buf_addf(out, "%s, allowed here", tg_alg_name(c->jws.alg)); break;
     case TOKEN_KEY: tg_buf_adds(out, c->jws.kid.ptr ? "known by its kid" : "the only one that fits"); break;
     case TOKEN_ISSUER: tg_buf_adds(out, v->rules.issuer.len ? "exactly the one wanted" : "any: none is wanted"); break;
-    case TOKEN_AUDIENCE: tg_buf_adds(out, v->rules.audience_count ? "one that is wanted" : "any: none is wanted"); break;
+    case TOKEN_AUDIENCE:
+        tg_buf_adds(out, v->rules.audience_count ? "one that is wanted" : "any: none is wanted");
+        break;
     case TOKEN_SUBJECT: tg_buf_adds(out, "there"); break;
     case TOKEN_TYPE: tg_buf_adds(out, c->jws.typ.ptr ? "that of a JWT" : "not said"); break;
     case TOKEN_EXPIRES: add_time(out, c, "exp", now_s); break;

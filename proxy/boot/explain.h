@@ -1,5 +1,5 @@
 /*
- * explain - what the files behind `tollgate explain` share: a made-up request, and the same facts a real one would give.
+ * explain - what the files behind `tollgate explain` share: a made-up request, and the facts a real one would give.
  */
 #pragma once
 #include "base/tree.h"
@@ -26,7 +26,8 @@ void explain_request_init(struct explain_request *r);
 enum tg_status explain_set_host(struct explain_request *r, struct tg_slice authority, struct tg_err *err);
 /* "/path?query". */
 void explain_set_target(struct explain_request *r, struct tg_slice target);
-enum tg_status explain_add_field(struct explain_request *r, struct tg_slice name, struct tg_slice value, struct tg_err *err);
+enum tg_status explain_add_field(struct explain_request *r, struct tg_slice name, struct tg_slice value,
+                                 struct tg_err *err);
 /* The canonical path by the function that serves requests; TG_BAD_INPUT: such a request is answered 400. */
 enum tg_status explain_path(struct explain_request *r, struct tg_arena *arena, struct tg_err *err);
 /* All but the identity. */

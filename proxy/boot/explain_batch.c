@@ -1,8 +1,8 @@
 /*
  * explain_batch - one decision a line, for tests of policies and for comparing with other implementations.
  *
- * A line is {ppl | ppl_yaml | policies | route, request}. Each gives exactly one line, whatever it is; nothing of one line
- * is seen by the next.
+ * A line is {ppl | ppl_yaml | policies | route, request}. Each gives exactly one line, whatever it is; nothing of one
+ * line is seen by the next.
  */
 #include "base/clock.h"
 #include "base/json.h"
@@ -72,7 +72,9 @@ static enum tg_status read_headers(struct explain_request *r, const cJSON *heade
     if (!cJSON_IsObject(headers))
         return tg_fail(err, TG_BAD_INPUT, "request.headers: must be an object of name: value");
     cJSON_ArrayForEach(member, headers) {
-        for (item = cJSON_IsArray(member) ? member->child : member; item; item = cJSON_IsArray(member) ? item->next : NULL) {
+        bool list = cJSON_IsArray(member);
+
+        for (item = list ? member->child : member; item; item = list ? item->next : NULL) {
             if (!tg_json_str(item, &value))
                 return tg_fail(err, TG_BAD_INPUT, "request.headers: a value must be text, or a list of texts");
             if (explain_add_field(r, tg_slice_str(member->string), value, err) != TG_OK)
@@ -124,7 +126,8 @@ static enum tg_status read_claims(struct line *l, const cJSON *claims, struct tg
 
 static enum tg_status read_request(struct line *l, const cJSON *node, struct tg_err *err)
 {
-    static const char *const names[] = {"method", "path", "host", "source_ip", "time", "headers", "claims", "client_cert"};
+    static const char *const names[] = {"method", "path", "host", "source_ip", "time", "headers", "claims",
+                                        "client_cert"};
     struct explain_request *r = &l->request;
     struct tg_slice path = TG_S("/"), host = {0}, ip = {0}, time = {0};
 
@@ -162,10 +165,11 @@ static enum tg_status compile(struct line *l, const struct tg_tree *tree, const 
                               const struct tg_program **out, struct tg_err *err)
 {
     struct tg_ppl_builder *builder = tg_ppl_builder_new(&l->arena);
+    const char *where = "policy";
     bool ok = true;
 
     for (size_t i = 0; i < count; i++)
-        ok = tg_ppl_add(builder, tree, docs[i], count > 1 ? tg_arena_printf(&l->arena, "policies[%zu]", i).ptr : "policy",
+        ok = tg_ppl_add(builder, tree, docs[i], count > 1 ? tg_arena_printf(&l->arena, "policies[%zu]", i).ptr : where,
                         &l->problems) && ok;
     *out = tg_ppl_finish(builder);
     return ok ? TG_OK : first_problem(l, err);
@@ -197,7 +201,8 @@ static enum tg_status compile_yaml(struct line *l, const cJSON *node, const stru
     return compile(l, l->yaml, &doc, 1, out, err);
 }
 
-static enum tg_status compile_route(struct line *l, const cJSON *node, const struct tg_program **out, struct tg_err *err)
+static enum tg_status compile_route(struct line *l, const cJSON *node, const struct tg_program **out,
+                                    struct tg_err *err)
 {
     static const struct tg_route_defaults defaults;
     const struct tg_route *route;
@@ -234,10 +239,11 @@ static enum tg_status read_policy(struct line *l, const struct tg_program **out,
 
 /* ---- one line ---- */
 
-static enum tg_status judge(struct line *l, struct tg_slice text, unsigned number, struct answer *answer, struct tg_err *err)
+static enum tg_status judge(struct line *l, struct tg_slice text, unsigned number, struct answer *answer,
+                            struct tg_err *err)
 {
     static const struct tg_json_limits limits = {.bytes = LINE_BYTES, .depth = 64, .nodes = 200000};
-    const struct tg_program *program;
+    const struct tg_program *program = NULL;
     struct tg_verdict verdict;
     struct tg_facts facts;
     char name[32];

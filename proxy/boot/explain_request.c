@@ -27,7 +27,8 @@ void explain_set_target(struct explain_request *r, struct tg_slice target)
     tg_slice_cut(target, '?', &r->path, &r->query);
 }
 
-enum tg_status explain_add_field(struct explain_request *r, struct tg_slice name, struct tg_slice value, struct tg_err *err)
+enum tg_status explain_add_field(struct explain_request *r, struct tg_slice name, struct tg_slice value,
+                                 struct tg_err *err)
 {
     if (!tg_is_token(name))
         return tg_fail(err, TG_BAD_INPUT, "a header's name has letters, digits and !#$%%&'*+-.^_`|~ only");

@@ -140,8 +140,8 @@ static int unknown(const struct tg_options *o, const char *word)
     names[count++] = "help";
     snprintf(text, sizeof text, "%.*s", len > 60 ? 60 : (int)len, word);
     near = strncmp(text, "--", 2) == 0 ? tg_nearest(text + 2, names, count) : NULL;
-    return tg_usage_error(o->usage, "there is no option %s%s%s%s", text, near ? "; did you mean --" : "", near ? near : "",
-                          near ? "?" : "");
+    return tg_usage_error(o->usage, "there is no option %s%s%s%s", text, near ? "; did you mean --" : "",
+                          near ? near : "", near ? "?" : "");
 }
 
 static int bad_option(const struct tg_options *o, bool missing)
@@ -305,7 +305,8 @@ int tg_main(int argc, char **argv)
         return run_command(argv[2], 2, args);
     }
     if (first[0] == '-')
-        return tg_complain(TG_EXIT_USAGE, "a command comes first, as in: tollgate run %.40s; tollgate --help lists them",
+        return tg_complain(TG_EXIT_USAGE,
+                           "a command comes first, as in: tollgate run %.40s; tollgate --help lists them",
                            first);
     return run_command(first, argc - 1, argv + 1);
 }

@@ -3,13 +3,15 @@
  */
 #include "boot/reload.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "boot/commands.h"
-#include <errno.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define POLL_MS 20
+#define WATCH_MS 1000
 
 static sigset_t watched;
 
@@ -79,6 +81,50 @@ static int wait_signal(int64_t until_ms)
     }
 }
 
+/* ---- key files: read again when they change, without a signal ---- */
+
+/*
+ * A value that changes when one of the files is written or replaced: also behind symbolic links, as Kubernetes swaps them, since
+ * stat() follows them.
+ */
+static uint64_t files_signature(const struct tg_config *config)
+{
+    uint64_t sum = 1;
+
+    for (size_t i = 0; i < config->providers.count; i++) {
+        struct tg_slice path = config->providers.items[i].key_file;
+        struct stat st;
+        char *name;
+
+        if (!path.ptr)
+            continue;
+        name = tg_slice_dup(path);
+        memset(&st, 0, sizeof(st));
+        if (stat(name, &st) == 0)
+            sum = tg_hash2(tg_hash2(sum, (uint64_t)st.st_ino),
+                           tg_hash2((uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec,
+                                    (uint64_t)st.st_size));
+        free(name);
+    }
+    return sum;
+}
+
+/* Two looks that agree make a change: a file that is being written is left alone until it rests. */
+struct watch {
+    uint64_t in_force, last;
+};
+
+static bool files_changed(struct watch *w, const struct tg_config *config)
+{
+    uint64_t now = files_signature(config);
+    bool changed = now != w->in_force && now == w->last;
+
+    w->last = now;
+    if (changed)
+        w->in_force = now;
+    return changed;
+}
+
 static bool stops(int sig)
 {
     return sig == SIGTERM || sig == SIGINT;
@@ -109,14 +155,22 @@ static bool drain(struct tg_server *server)
 
 int tg_serve(struct tg_server *server, const char *path)
 {
-    for (;;) {
-        int sig = wait_signal(-1);
+    struct watch watch;
 
-        if (sig == SIGHUP)
+    watch.in_force = watch.last = files_signature(server->settings.config);
+    for (;;) {
+        int sig = wait_signal(tg_clock_mono_ms() + WATCH_MS);
+
+        if (sig == 0 && path && files_changed(&watch, server->settings.config)) {
+            tg_log(TG_LOG_INFO, "a key file has changed");
             reload(server, path);
-        else if (sig == SIGUSR1 && server->shared.access_log)
+        } else if (sig == SIGHUP) {
+            reload(server, path);
+            watch.in_force = watch.last = files_signature(server->settings.config);
+        }
+        if (sig == SIGUSR1 && server->shared.access_log)
             tg_log_sink_reopen(server->shared.access_log);
-        else if (stops(sig))
+        if (stops(sig))
             break;
     }
     bool clean = drain(server);

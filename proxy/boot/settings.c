@@ -1,8 +1,8 @@
 /*
  * settings - from a file to values.
  *
- * Order: the document is parsed, variables are put in, TOLLGATE_<KEY> overrides; then each section is read by the module
- * it configures. Reading goes on after an error, so that one run of `check` tells them all.
+ * Order: the document is parsed, variables are put in, TOLLGATE_<KEY> overrides; then each section is read by the
+ * module it configures. Reading goes on after an error, so that one run of `check` tells them all.
  */
 #include "boot/settings.h"
 #include "base/file.h"
@@ -77,7 +77,7 @@ static void key_of(const char *variable, size_t len, struct tg_buf *out)
     tg_buf_cstr(out);
 }
 
-/* TOLLGATE_PORT and TOLLGATE_SERVICE_HOST are Kubernetes' own for a service of that name, so an unknown one is no error. */
+/* TOLLGATE_PORT and the like are Kubernetes' own for a service of that name, so an unknown one is no error. */
 static void warn_unknown(const struct loading *l, struct tg_slice variable, const char *key)
 {
     const char *names[MAX_NAMES], *near;
@@ -201,7 +201,8 @@ static void read_claims_headers(struct loading *l, struct tg_string_map *map)
     if (!list)
         return;
     if (!mapping && !cJSON_IsArray(list)) {
-        tg_problem_at(l->problems, l->tree, list, "jwt_claims_headers: must be a mapping of header: claim, or a list of claims");
+        tg_problem_at(l->problems, l->tree, list,
+                      "jwt_claims_headers: must be a mapping of header: claim, or a list of claims");
         return;
     }
     map->names = TG_ARENA_ARRAY(l->arena, struct tg_slice, cJSON_GetArraySize(list));
@@ -263,7 +264,8 @@ static void read_access_log(struct loading *l)
     char *path;
 
     if (cJSON_IsString(node)) {
-        tg_problem_at(l->problems, l->tree, node, "access_log: must be a mapping: write access_log: {output: \"%.64s\"}",
+        tg_problem_at(l->problems, l->tree, node,
+                      "access_log: must be a mapping: write access_log: {output: \"%.64s\"}",
                       node->valuestring);
         node = NULL;
     }
@@ -287,7 +289,8 @@ static void read_limits(struct loading *l)
     if (b->uri > b->head)
         tg_problem_at(l->problems, l->tree, at(l, "limits"), "limits.uri is above limits.head, of which it is a part");
     if (b->token > b->head && tg_json_get(l->root.limits, "token"))
-        tg_warning_at(l->problems, l->tree, at(l, "limits"), "limits.token is above limits.head, which is refused first");
+        tg_warning_at(l->problems, l->tree, at(l, "limits"),
+                      "limits.token is above limits.head, which is refused first");
     if (b->token > b->head)
         b->token = b->head;
 }
@@ -415,7 +418,7 @@ bool tg_settings_load(const char *path, struct tg_settings *out, struct tg_probl
         ok = tg_settings_parse(path, tg_buf_slice(&text), out, problems);
     else
         tg_problem_add(problems, false, "%s%s", err.text,
-                       st == TG_NOT_FOUND ? "; name the configuration with -c FILE or TOLLGATE_CONFIG, or try `tollgate dev`"
+                       st == TG_NOT_FOUND ? "; name a configuration by -c FILE or TOLLGATE_CONFIG, or try `tollgate dev`"
                                           : "");
     tg_buf_fini(&text);
     return ok;

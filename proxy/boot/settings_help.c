@@ -17,7 +17,8 @@ const char *settings_kind_name(const struct tg_setting *row)
         const char *name, *kind;
     } nodes[] = {                                        /* read by others, each with its own shapes */
         {"upstream", "URL or section"}, {"jwt_claims_headers", "mapping or list"}, {"policy", "PPL"}, {"ppl", "PPL"},
-        {"when", "list of criteria"}, {"jwks", "JWK set"}, {"allowed_idp_claims", "mapping"}, {"rate_limits", "section or off"},
+        {"when", "list of criteria"}, {"jwks", "JWK set"}, {"allowed_idp_claims", "mapping"},
+        {"rate_limits", "section or off"},
         {"policies", "list"}, {"routes", "list"}, {"tiers", "list"}, {"identity_providers", "mapping"},
     };
 
@@ -135,7 +136,8 @@ static void help_row(const struct tg_setting *row, struct tg_buf *out)
 
 void tg_settings_help(struct tg_buf *out)
 {
-    tg_buf_adds(out, "Settings of the configuration file (YAML or JSON). A size is 64KiB or 1MiB, a duration 500ms, 10s or\n"
+    tg_buf_adds(out,
+                "Settings of the configuration file (YAML or JSON). A size is 64KiB or 1MiB, a duration 500ms, 10s or\n"
                      "1m30s. ${VAR}, ${VAR:-default} and ${VAR:?message} stand for environment variables; TOLLGATE_<KEY>\n"
                      "overrides a setting of the top that is one text (TOLLGATE_ADDRESS). Paths are relative to the file.\n");
     for (size_t i = 0; i < tg_settings_section_count; i++) {

@@ -30,14 +30,16 @@ static bool is_plain(struct tg_slice s)
     static const char *const words[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"};
     bool letter = false;
 
-    if (s.len == 0 || !((s.ptr[0] >= 'a' && s.ptr[0] <= 'z') || (s.ptr[0] >= 'A' && s.ptr[0] <= 'Z') || s.ptr[0] == '/' ||
+    if (s.len == 0 || !((s.ptr[0] >= 'a' && s.ptr[0] <= 'z') || (s.ptr[0] >= 'A' && s.ptr[0] <= 'Z') ||
+                        s.ptr[0] == '/' ||
                         (s.ptr[0] >= '0' && s.ptr[0] <= '9')))
         return false;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
         bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '/';
 
-        letter = letter || (is_letter && i == 0) || (c >= 'g' && c <= 'z' && c != 'x' && c != 'o'); /* 0x1f, 0o17, 1e5 */
+        /* Not 0x1f, 0o17 or 1e5, which some reader takes for a number. */
+        letter = letter || (is_letter && i == 0) || (c >= 'g' && c <= 'z' && c != 'x' && c != 'o');
         if (!is_letter && !(c >= '0' && c <= '9') && !strchr("_.-@+", c) && !(c == ':' && i + 1 < s.len))
             return false;
     }
@@ -177,7 +179,8 @@ static void add_default(struct tg_buf *out, const struct tg_setting *row)
 }
 
 /* Each route, each provider: the table of the section for every element. */
-static void print_elements(struct printing *p, const struct tg_settings_section *inner, const cJSON *node, unsigned depth)
+static void print_elements(struct printing *p, const struct tg_settings_section *inner, const cJSON *node,
+                           unsigned depth)
 {
     const cJSON *child;
 
@@ -241,14 +244,15 @@ static void print_default_tiers(struct printing *p, unsigned depth)
         const struct tg_tier *t = i < tiers->count ? &tiers->items[i] : &tiers->unauthenticated;
 
         indent(p->out, depth + 1);
-        tg_buf_addf(p->out, "- {name: " TG_S_FMT ", limit: %u, window: %us%s}\n", TG_S_ARG(t->name), t->limit, t->window_s,
+        tg_buf_addf(p->out, "- {name: " TG_S_FMT ", limit: %u, window: %us%s}\n", TG_S_ARG(t->name), t->limit,
+                    t->window_s,
                     t->when ? ", when: [{claim/plan: enterprise}]" : "");
     }
 }
 
 /*
- * A route says for itself only what it was given: what it does not say may come from the top. A provider whose keys are at
- * hand has no settings of fetching.
+ * A route says for itself only what it was given: what it does not say may come from the top. A provider whose keys
+ * are at hand has no settings of fetching.
  */
 static bool says_default(const struct tg_settings_section *section, const struct tg_setting *row, const cJSON *node)
 {
@@ -261,7 +265,8 @@ static bool says_default(const struct tg_settings_section *section, const struct
            !tg_json_get(node, "secret_file");
 }
 
-static void print_section(struct printing *p, const struct tg_settings_section *section, const cJSON *node, unsigned depth)
+static void print_section(struct printing *p, const struct tg_settings_section *section, const cJSON *node,
+                          unsigned depth)
 {
     const cJSON *tiers = tg_json_get(node, "tiers");
 

@@ -18,7 +18,8 @@
     TG_SETTING(struct root_text, member, name, TG_SET_ENUM, dflt, 0, 0, choices, 0, help)
 const struct tg_setting settings_root[] = {
     ROW(addresses, "address", STRINGS, "127.0.0.1:8080", "where to listen: address:port or unix:/path, or a list"),
-    ROW(health_address, "health_address", STRING, "127.0.0.1:9090", "/livez /readyz /startupz /healthz /metrics; or none"),
+    ROW(health_address, "health_address", STRING, "127.0.0.1:9090",
+        "/livez /readyz /startupz /healthz /metrics; or none"),
     TG_SETTING(struct root_text, workers, "workers", TG_SET_COUNT, "0", 0, 256, NULL, 0, "threads; 0: one per CPU"),
     ROW(upstream, "upstream", NODE, NULL, "instead of routes: the one service, a URL or a mapping of route settings"),
     ROW(providers, "identity_providers", NODE, NULL, "who may sign tokens, by name"),
@@ -27,8 +28,10 @@ const struct tg_setting settings_root[] = {
     ROW(routes, "routes", NODE, NULL, "what goes where, and who may; the first that matches"),
     ROW(rate_limits, "rate_limits", NODE, NULL, "how many requests whom; off: none are counted"),
     ROW(pass_identity_headers, "pass_identity_headers", BOOL, "false", "tell the services who calls"),
-    ROW(claims_headers, "jwt_claims_headers", NODE, NULL, "header: claim, or a list of claims (X-Pomerium-Claim-<name>)"),
-    ROW_ENUM(forward_authorization, "forward_authorization", "keep", "keep|strip", "the caller's token to the services"),
+    ROW(claims_headers, "jwt_claims_headers", NODE, NULL,
+        "header: claim, or a list of claims (X-Pomerium-Claim-<name>)"),
+    ROW_ENUM(forward_authorization, "forward_authorization", "keep", "keep|strip",
+             "the caller's token to the services"),
     ROW(trusted_proxies, "trusted_proxies", STRINGS, "[]", "networks whose X-Forwarded-* are believed"),
     ROW(timeouts, "timeouts", NODE, NULL, "how long to wait for what"),
     ROW(limits, "limits", NODE, NULL, "sizes and counts that are refused above"),

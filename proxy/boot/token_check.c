@@ -45,9 +45,11 @@ static void tell_shape(struct tg_slice token, struct tg_err *err)
     if (tg_slice_starts_with(token, TG_S("Bearer ")) || tg_slice_starts_with(token, TG_S("bearer ")))
         tg_fail(err, TG_BAD_INPUT, "leave out \"Bearer\": only the token itself is wanted");
     else if (dots == 4)
-        tg_fail(err, TG_BAD_INPUT, "this is an encrypted token (JWE, five parts); only signed ones (JWS, three) can be verified");
+        tg_fail(err, TG_BAD_INPUT,
+                "this is an encrypted token (JWE, five parts); only signed ones (JWS, three) can be verified");
     else if (dots != 2)
-        tg_fail(err, TG_BAD_INPUT, "a signed token has three parts with dots between them, this has %zu; an opaque token "
+        tg_fail(err, TG_BAD_INPUT,
+                "a signed token has three parts with dots between them, this has %zu; an opaque token "
                 "cannot be verified with keys", dots + 1);
 }
 

@@ -5,7 +5,7 @@
  */
 #include "internal.h"
 
-#define TOKEN_CACHE_ENTRIES 8192
+#define TOKEN_CACHE_ENTRIES 4096
 #define ANSWER_HEAD_BYTES (64 * 1024)
 
 static void bind_route(struct tg_runtime *rt, const struct tg_route *route)

@@ -66,12 +66,13 @@ static enum tg_status clear_stale_socket(const struct tg_listen_address *at, str
         return TG_OK;
     if (!S_ISSOCK(st.st_mode))
         return tg_fail(err, TG_UNAVAILABLE, "%s exists and is no socket", path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return tg_fail(err, TG_IO, "no socket: %s", strerror(errno));
-    int rc = connect(fd, &at->address.sa.any, at->address.len);
+    /* Only a refusal says that nobody listens: not a full queue (EAGAIN), nor a lack of permission. */
+    bool stale = connect(fd, &at->address.sa.any, at->address.len) != 0 && errno == ECONNREFUSED;
     close(fd);
-    if (rc == 0)
+    if (!stale)
         return tg_fail(err, TG_UNAVAILABLE, "%s is in use by another process", path);
     unlink(path);
     return TG_OK;

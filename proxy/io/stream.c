@@ -49,7 +49,7 @@ static void finish_connect(struct tg_stream *s)
     s->connecting = false;
     if (error != 0 || tg_stream_backlog(s) == 0)
         event_del(&s->write_event);                      /* else it goes on with what was put meanwhile */
-    if (error == 0)
+    if (error == 0 && !s->paused)
         event_add(&s->read_event, NULL);
     s->events->connected(s, error);
 }
@@ -124,7 +124,8 @@ enum tg_status tg_stream_connect(struct tg_stream *s, struct tg_worker *w, const
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     set_up(s, w, fd, events);
     s->connecting = true;
-    if (connect(fd, &to->sa.any, to->len) != 0 && errno != EINPROGRESS && errno != EAGAIN) {
+    /* EAGAIN is no connection under way: a unix socket's queue is full. */
+    if (connect(fd, &to->sa.any, to->len) != 0 && errno != EINPROGRESS) {
         close(fd);
         s->fd = -1;
         return TG_IO;
@@ -192,7 +193,8 @@ void tg_stream_resume(struct tg_stream *s)
     if (!s->paused || s->fd < 0)
         return;
     s->paused = false;
-    event_add(&s->read_event, NULL);
+    if (!s->connecting)                                  /* a refusal is told by `connected`, not by reading */
+        event_add(&s->read_event, NULL);
 }
 
 static struct tg_gather *gather_of(struct tg_stream *s)

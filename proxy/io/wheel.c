@@ -50,7 +50,7 @@ void tg_deadline_set(struct tg_wheel *wheel, struct tg_deadline *d, int64_t at_m
 {
     d->at_ms = at_ms > 0 ? at_ms : 1;
     if (d->prev) {
-        if (d->at_ms + TG_WHEEL_TICK_MS >= d->slot_ms)
+        if (d->at_ms >= d->slot_ms - TG_WHEEL_TICK_MS)
             return;                                      /* later than filed: the wheel will find out */
         unfile_entry(d);
         file_entry(wheel, d);

@@ -139,28 +139,30 @@ static void on_deferred(evutil_socket_t fd, short what, void *arg)
 {
     struct tg_worker *w = arg;
     struct tg_worker_private *p = w->private;
-    struct tg_deferred *last = NULL;
+    struct tg_deferred end_of_turn = {0};                /* those set meanwhile wait for the next turn */
 
     (void)fd;
     (void)what;
     tg_worker_enter(w);
-    for (struct tg_deferred *d = p->deferred; d; d = d->next)
-        last = d;
-    while (p->deferred) {                                /* those set meanwhile wait for the next turn */
+    *p->deferred_tail = &end_of_turn;
+    p->deferred_tail = &end_of_turn.next;
+    for (;;) {
         struct tg_deferred *d = p->deferred;
 
         p->deferred = d->next;
         if (!p->deferred)
             p->deferred_tail = &p->deferred;
+        if (d == &end_of_turn)
+            break;
         d->next = NULL;
         d->set = false;
-        bool was_last = d == last;
         d->run(d);
-        if (was_last)
-            break;
     }
-    if (p->deferred)
-        event_active(p->defer_event, EV_TIMEOUT, 0);
+    if (p->deferred) {                                   /* made active it would run before any socket has its turn */
+        struct timeval next_turn = {0, 0};
+
+        event_add(p->defer_event, &next_turn);
+    }
     tg_worker_leave(w);
 }
 
@@ -255,6 +257,10 @@ static void free_worker(struct tg_worker *w)
 
         p->gathers = g->next;
         free(g);
+    }
+    for (struct tg_job *job = atomic_load(&p->inbox), *next; job; job = next) {
+        next = job->next;                                /* posted too late to run */
+        free(job);
     }
     if (p->wake_event)
         event_free(p->wake_event);

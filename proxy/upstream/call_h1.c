@@ -269,7 +269,9 @@ void tg_call_on_deadline(struct tg_upstream_conn *conn)
 static void finish(struct tg_call *call, bool more, const struct tg_head *trailers)
 {
     int64_t idle_ms = call->limits->idle_ms;
-    bool keep = call->conn->keep && !more && call->request_done && tg_stream_is_drained(&call->conn->stream) && !call->raw;
+    const struct tg_stream *stream = &call->conn->stream;
+    bool keep = call->conn->keep && !more && call->request_done && !call->raw && !stream->failed &&
+                tg_stream_is_drained(stream);
     struct tg_upstream_conn *conn = detach(call);
 
     conn->in_body = false;
@@ -368,7 +370,7 @@ static void on_end_of_stream(struct tg_upstream_conn *conn)
         fail(call, TG_CALL_CUT);
 }
 
-void tg_call_on_readable(struct tg_upstream_conn *conn)
+static void read_answer(struct tg_upstream_conn *conn)
 {
     struct tg_call *call = conn->call;
     char *scratch = conn->stream.worker->scratch;
@@ -402,10 +404,20 @@ void tg_call_on_readable(struct tg_upstream_conn *conn)
         st = conn->in_body ? take_body(conn, &in) : in.len > 0 ? take_head(conn, &in) : TG_AGAIN;
     if (st == TG_AGAIN) {                                /* the call goes on */
         call->events->settled(call);
-        if (call->conn == conn && !conn->in_body && in.len > 0)
+        if (conn->call == call && !conn->in_body && in.len > 0)
             tg_buf_add_slice(&conn->rest, in);
     }
     tg_buf_fini(&held);
+}
+
+/* An event may cancel the call, which closes the connection: it is freed when nobody looks at it any more. */
+void tg_call_on_readable(struct tg_upstream_conn *conn)
+{
+    conn->reading = true;
+    read_answer(conn);
+    conn->reading = false;
+    if (conn->closed)
+        free(conn);
 }
 
 const char *tg_call_fault_name(enum tg_call_fault fault)

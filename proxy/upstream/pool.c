@@ -103,7 +103,10 @@ void tg_pool_close(struct tg_upstream_conn *conn, bool reset)
     tg_stream_close(&conn->stream, reset);
     tg_h1_body_fini(&conn->body);
     tg_buf_fini(&conn->rest);
-    free(conn);
+    if (conn->reading)
+        conn->closed = true;
+    else
+        free(conn);
     ep->open_count--;
     tg_endpoint_unref(ep);
 }
@@ -195,10 +198,11 @@ void tg_endpoint_unref(struct tg_endpoint *ep)
         return;
     }
     if (ep->refs == ep->open_count && ep->refs == ep->idle_count) {
-        /* Only idle connections hold it: they go, and the last one takes the endpoint along. */
-        for (size_t n = ep->idle_count; n > 1; n--)
+        /* Only idle connections hold it: they go, held once more meanwhile so that none takes the endpoint along. */
+        ep->refs++;
+        while (ep->idle)
             tg_pool_close(ep->idle, false);
-        tg_pool_close(ep->idle, false);
+        tg_endpoint_unref(ep);
     }
 }
 

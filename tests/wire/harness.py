@@ -131,13 +131,15 @@ def provider(**changes):
 def public(upstream, **changes):
     """A route that everybody passes."""
     to = upstream.url if isinstance(upstream, Upstream) else upstream
-    return {**{"name": "public", "prefix": "/", "to": to, "allow_public_unauthenticated_access": True}, **changes}
+    where = {} if "path" in changes else {"prefix": "/"}
+    return {**{"name": "public", "to": to, "allow_public_unauthenticated_access": True}, **where, **changes}
 
 
 def members(upstream, **changes):
     """A route for whoever proves an identity."""
     to = upstream.url if isinstance(upstream, Upstream) else upstream
-    return {**{"name": "members", "prefix": "/", "to": to, "allow_any_authenticated_user": True}, **changes}
+    where = {} if "path" in changes else {"prefix": "/"}
+    return {**{"name": "members", "to": to, "allow_any_authenticated_user": True}, **where, **changes}
 
 
 def config(routes, **changes):

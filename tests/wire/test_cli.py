@@ -146,7 +146,7 @@ class Commands(Case):
         text = "upstream: ${UP:-%s}\nrealm: ${REALM}\n" % UP
         self.assertEqual(self.check(text, REALM="x")[1], 0)
         self.assertEqual(self.check(text)[1], 78)
-        self.assertEqual(self.check("upstream: %s\n" % UP, TOLLGATE_WORKERS="none")[1], 78)
+        self.assertEqual(self.check("upstream: %s\n" % UP, TOLLGATE_WORKERS="many")[1], 78)
 
     def test_hostile_yaml(self):
         """Depth, size and aliases are bounded: a refusal, not a hang."""

@@ -1,0 +1,131 @@
+/*
+ * test_settings_print - the tables as help, reference and schema; a configuration printed, masked, and read again.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "base/err.h"
+#include "base/json.h"
+#include "boot/settings.h"
+
+#define IDP "identity_providers: {corp: {issuer: https://idp.test, audiences: [a]}}\n"
+
+static void print(const char *yaml, struct tg_buf *out)
+{
+    struct tg_problems problems = {0};
+    struct tg_settings s;
+
+    if (!tg_settings_parse("t.yaml", tg_slice_str(yaml), &s, &problems))
+        fail_msg("%s\n%s", problems.items[0].text, yaml);
+    tg_settings_print(&s, out);
+    tg_settings_fini(&s);
+    tg_problems_fini(&problems);
+}
+
+static const struct {
+    const char *why, *yaml, *there, *absent;
+} cases[] = {
+    {"defaults are filled in", "upstream: http://127.0.0.1:1\n" IDP, "upstream_idle: 4s", NULL},
+    {"tiers too", "upstream: http://127.0.0.1:1\n" IDP, "name: enterprise, limit: 10000", NULL},
+    {"limits that are off", "upstream: http://127.0.0.1:1\nrate_limits: off\n" IDP, "rate_limits: \"off\"", "tiers"},
+    {"quotes where needed", "upstream: http://127.0.0.1:1\nrealm: \"yes\"\n" IDP, "realm: \"yes\"", NULL},
+    {"a number as text", "upstream: http://127.0.0.1:1\nrealm: \"0x1e\"\n" IDP, "realm: \"0x1e\"", NULL},
+    {"a dollar that is none", "upstream: http://127.0.0.1:1\nrealm: $${x}\n" IDP, "realm: \"$${x}\"", NULL},
+    {"request headers are masked",
+     "routes: [{to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, set_request_headers: {Authorization: "
+     "hidden}}]\n" IDP, "Authorization: \"********\"", "hidden"},
+    {"in the short form too",
+     "upstream: {to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, set_request_headers: {X-Key: hidden}}\n"
+     IDP, "X-Key: \"********\"", "hidden"},
+    {"the user part of a URL",
+     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], proxy: "
+     "\"http://u:hidden@p.test:1\"}}\n", "********@p.test:1", "hidden"},
+    {"the private part of a key",
+     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], supported_algs: [EdDSA],"
+     " jwks: {keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, d: hidden}]}}}\n",
+     "d: \"********\"", "hidden"},
+};
+
+static void printed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tg_buf out = {0};
+
+        print(cases[i].yaml, &out);
+        if (!strstr(tg_buf_cstr(&out), cases[i].there) || (cases[i].absent && strstr(out.data, cases[i].absent)))
+            fail_msg("%s:\n%s", cases[i].why, out.data);
+        tg_buf_fini(&out);
+    }
+}
+
+/* What is printed says the same when it is read. */
+static void read_again(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tg_buf once = {0}, twice = {0}, thrice = {0};
+
+        print(cases[i].yaml, &once);
+        print(tg_buf_cstr(&once), &twice);               /* the form of lists may change once */
+        print(tg_buf_cstr(&twice), &thrice);
+        assert_string_equal(tg_buf_cstr(&twice), tg_buf_cstr(&thrice));
+        tg_buf_fini(&once);
+        tg_buf_fini(&twice);
+        tg_buf_fini(&thrice);
+    }
+}
+
+static void every_setting_is_told(void **state)
+{
+    struct tg_buf help = {0}, markdown = {0};
+
+    (void)state;
+    tg_settings_help(&help);
+    tg_settings_markdown(&markdown);
+    for (size_t i = 0; i < tg_settings_section_count; i++)
+        for (size_t j = 0; j < *tg_settings_sections[i].count; j++) {
+            const char *name = tg_settings_sections[i].rows[j].name;
+
+            if (!strstr(tg_buf_cstr(&help), name) || !strstr(tg_buf_cstr(&markdown), name))
+                fail_msg("%s is not told", name);
+            assert_non_null(tg_settings_sections[i].rows[j].help);
+        }
+    tg_buf_fini(&help);
+    tg_buf_fini(&markdown);
+}
+
+static void schema(void **state)
+{
+    struct tg_buf out = {0};
+    const cJSON *properties, *route;
+    cJSON *root = NULL;
+    struct tg_err err;
+
+    (void)state;
+    tg_settings_schema(&out);
+    if (tg_json_parse(tg_buf_slice(&out), NULL, &root, &err) != TG_OK)
+        fail_msg("%s", err.text);
+    properties = tg_json_get(root, "properties");
+    assert_true(cJSON_IsFalse(tg_json_get(root, "additionalProperties")));
+    assert_non_null(tg_json_get(properties, "address"));
+    assert_null(tg_json_get(properties, "certificate_file"));
+    route = tg_json_get(tg_json_get(tg_json_get(properties, "routes"), "items"), "properties");
+    assert_non_null(tg_json_get(route, "prefix"));
+    assert_non_null(tg_json_get(tg_json_get(tg_json_get(properties, "identity_providers"), "additionalProperties"),
+                                "required"));
+    cJSON_Delete(root);
+    tg_buf_fini(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(printed), cmocka_unit_test(read_again), cmocka_unit_test(every_setting_is_told),
+        cmocka_unit_test(schema),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
