@@ -18,7 +18,8 @@ struct tg_worker {
     unsigned index;                                      /* 0..n-1; metric cell is index + 1 */
     struct event_base *base;
     struct tg_wheel wheel;
-    int64_t now_ms;                                      /* monotonic, refreshed by the loop before callbacks */
+    int64_t now_ms, now_us;                              /* monotonic, read once before each callback */
+    int64_t wall_ms;                                     /* for tg_worker_wall_ms; 0: not read in this callback */
     char *scratch;                                       /* TG_SCRATCH_BYTES, for one read at a time */
     void *data;                                          /* of whoever assembled the worker */
     struct tg_worker_private *private;
@@ -51,5 +52,5 @@ struct tg_deferred {
 };
 void tg_worker_defer(struct tg_worker *w, struct tg_deferred *d);
 void tg_worker_undefer(struct tg_worker *w, struct tg_deferred *d);
-/* Wall time for this loop turn, ms; tests may set it through base/clock. */
+/* Wall time, ms, read at most once in a callback; tests may set it through base/clock. */
 int64_t tg_worker_wall_ms(struct tg_worker *w);

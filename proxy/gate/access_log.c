@@ -91,7 +91,7 @@ void tg_access_log(struct tg_exchange *ex)
     add_number(b, "status", ex->status);
     add_number(b, "bytes_in", (int64_t)ex->bytes_in);
     add_number(b, "bytes_out", (int64_t)ex->bytes_out);
-    add_ms(b, "duration_ms", tg_clock_mono_us() - ex->started_us);
+    add_ms(b, "duration_ms", ex->ended_us - ex->started_us);
     if (ex->calling && ex->route && ex->endpoint >= 0) {
         add_text(b, "upstream", ex->route->targets[ex->endpoint].text);
         if (ex->upstream_us > 0)

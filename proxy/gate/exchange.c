@@ -6,7 +6,6 @@
  * Invariants: every exchange passes EX_LOG once, also when the client goes away (tg_exchange_abort);
  * an answer never arrives while the step that asked is still running (it is posted to the loop).
  */
-#include "base/clock.h"
 #include "internal.h"
 
 #define BIT(s) (1u << (s))
@@ -102,7 +101,7 @@ struct tg_exchange *tg_exchange_new(struct tg_conn *conn, const struct tg_client
     ex->rt = gate->runtime ? tg_runtime_ref(gate->runtime) : NULL;
     size_t used = (sizeof(*ex) + 15) & ~(size_t)15;
     tg_arena_init(&ex->arena, (char *)block + used, TG_BLOCK_BYTES - used);
-    ex->started_us = tg_clock_mono_us();
+    ex->started_us = gate->worker->now_us;
     ex->wall_ms = tg_worker_wall_ms(gate->worker);
     ex->client_ip = conn->peer;
     ex->port = -1;

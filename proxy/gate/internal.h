@@ -157,7 +157,7 @@ struct tg_exchange {
     struct tg_runtime *rt;                               /* a reference */
     struct tg_arena arena;
     struct tg_head head;                                 /* slices and fields in the arena */
-    int64_t started_us;
+    int64_t started_us, ended_us;                        /* monotonic */
     int64_t wall_ms;
     /* route */
     struct tg_ip client_ip;

@@ -1,7 +1,6 @@
 /*
  * metrics - what the gate counts. Labels come from the configuration and fixed sets only: route name, method, status, decision.
  */
-#include "base/clock.h"
 #include "internal.h"
 #include <stdio.h>
 
@@ -78,7 +77,7 @@ void tg_metrics_count(struct tg_exchange *ex)
 
     if (s)
         tg_metric_add(s, gate->cell, 1);
-    tg_metric_observe_us(rm->duration, gate->cell, tg_clock_mono_us() - ex->started_us);
+    tg_metric_observe_us(rm->duration, gate->cell, ex->ended_us - ex->started_us);
     if (ex->upstream_us > 0)
         tg_metric_observe_us(rm->upstream_duration, gate->cell, ex->upstream_us);
 }

@@ -5,7 +5,6 @@
  * refused connection (nothing was sent), or a pooled connection that died under an idempotent method (RFC 9110 §9.2.2) whose body, if
  * any, is still here whole. Both directions stream; what one side cannot take pauses the other.
  */
-#include "base/clock.h"
 #include "base/hash.h"
 #include "internal.h"
 
@@ -153,7 +152,7 @@ static void on_head(struct tg_call *call, const struct tg_head *head)
         tg_exchange_break(ex, TG_REFUSE_UPSTREAM);
         return;
     }
-    ex->upstream_us = tg_clock_mono_us() - call->sent_us;
+    ex->upstream_us = ex->gate->worker->now_us - call->sent_us;
     memset(&out, 0, sizeof(out));
     tg_forward_response(ex->route->forward, head, extra, tg_answer_fields(ex, extra), tg_gate_date(ex->gate), &ex->arena,
                         &out);

@@ -1,11 +1,13 @@
 /*
  * step_log - the last step of every exchange: counted, written to the access log, over.
  */
+#include "base/clock.h"
 #include "internal.h"
 
 enum tg_next tg_step_log(struct tg_exchange *ex)
 {
     if (!ex->gate->service) {
+        ex->ended_us = tg_clock_mono_us();
         tg_metrics_count(ex);
         if (ex->gate->shared->access_log)
             tg_access_log(ex);

@@ -23,7 +23,9 @@ struct tg_worker *tg_worker_self(void)
 
 void tg_worker_enter(struct tg_worker *w)
 {
-    w->now_ms = tg_clock_mono_ms();
+    w->now_us = tg_clock_mono_us();
+    w->now_ms = w->now_us / 1000;
+    w->wall_ms = 0;
 }
 
 void tg_worker_leave(struct tg_worker *w)
@@ -41,8 +43,9 @@ void tg_worker_leave(struct tg_worker *w)
 
 int64_t tg_worker_wall_ms(struct tg_worker *w)
 {
-    (void)w;
-    return tg_clock_wall_ms();
+    if (!w->wall_ms)
+        w->wall_ms = tg_clock_wall_ms();
+    return w->wall_ms;
 }
 
 /* ---- posted jobs ---- */

@@ -5,7 +5,6 @@
  * the request was sent whole, the answer ended where its framing says, and no octet followed it.
  */
 #include "upstream/call.h"
-#include "base/clock.h"
 #include "http/h1_write.h"
 #include "internal.h"
 
@@ -78,7 +77,7 @@ static void speak_on(struct tg_call *call, struct tg_upstream_conn *conn)
         tg_stream_flush(&conn->stream);
         tg_buf_fini(&call->waiting);
     }
-    call->sent_us = tg_clock_mono_us();
+    call->sent_us = conn->stream.worker->now_us;
 }
 
 static void connect_to(struct tg_call *call, const struct tg_ip *ips, size_t count)
@@ -130,7 +129,7 @@ void tg_call_start(struct tg_call *call, bool fresh)
         arm(conn, call->limits->first_byte_ms);
         return;
     }
-    call->connect_us = tg_clock_mono_us();
+    call->connect_us = ep->pool->worker->now_us;
     if (ep->local) {
         connect_to(call, NULL, 0);
         return;
@@ -236,7 +235,7 @@ void tg_call_on_connected(struct tg_upstream_conn *conn, int error)
         fail(call, TG_CALL_REFUSED);
         return;
     }
-    call->sent_us = tg_clock_mono_us();
+    call->sent_us = conn->stream.worker->now_us;
     arm(conn, call->limits->first_byte_ms);
 }
 
