@@ -1,8 +1,9 @@
 /*
  * health - the endpoints of the health listener: /livez, /readyz, /startupz, /healthz (as /readyz), /metrics.
  *
- * 200 "ok" or 503 "not ready"; `?verbose` lists the checks, one a line. Answers nothing that a stranger may not know: no addresses of
- * upstreams, no names of tokens. Threads: served on the control worker; the flags are set by the main thread.
+ * 200 "ok" or 503 "not ready"; `?verbose` lists the checks, one a line. Answers nothing that a stranger may not know:
+ * no addresses of upstreams, no names of tokens. Threads: served on the control worker; the flags are set by the main
+ * thread.
  */
 #pragma once
 #include "auth/keys.h"

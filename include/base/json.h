@@ -2,10 +2,10 @@
  * json - a strict door in front of cJSON.
  *
  * tg_json_parse refuses what cJSON lets through: duplicate member names (compared after unescaping), NUL by escape, raw
- * control characters, invalid UTF-8 (overlong, surrogates, lone \u surrogates too), a BOM, leading zeros, trailing bytes,
- * depth and size over the limits, numbers that overflow or are longer than 63 characters (cJSON reads no more). A number
- * keeps its literal in valuestring when the double may be inexact: more than 15 significant digits, except whole numbers
- * up to 2^53. After it only case-sensitive look-ups are used.
+ * control characters, invalid UTF-8 (overlong, surrogates, lone \u surrogates too), a BOM, leading zeros, trailing
+ * bytes, depth and size over the limits, numbers that overflow or are longer than 63 characters (cJSON reads no more).
+ * A number keeps its literal in valuestring when the double may be inexact: more than 15 significant digits, except
+ * whole numbers up to 2^53. After it only case-sensitive look-ups are used.
  */
 #pragma once
 #include "base/buf.h"
@@ -18,8 +18,10 @@ struct tg_json_limits {
     unsigned nodes;                                      /* 0: 100000 */
 };
 
-/* One JSON text (RFC 8259). The tree is the caller's: cJSON_Delete. The sentence says line:column and what was wrong. */
-enum tg_status tg_json_parse(struct tg_slice text, const struct tg_json_limits *limits, cJSON **out, struct tg_err *err);
+/* One JSON text (RFC 8259). The tree is the caller's: cJSON_Delete. The sentence says line:column and what was wrong.
+ */
+enum tg_status tg_json_parse(struct tg_slice text, const struct tg_json_limits *limits, cJSON **out,
+                             struct tg_err *err);
 /* Whether `text` would be taken, without building a tree (limits as above). */
 enum tg_status tg_json_scan(struct tg_slice text, const struct tg_json_limits *limits, struct tg_err *err);
 

@@ -10,17 +10,17 @@
 #include "base/tree.h"
 
 enum tg_setting_kind {
-    TG_SET_BOOL,                                         /* bool */
-    TG_SET_COUNT,                                        /* uint64_t; "none" gives 0 where min is 0 or it is the default */
-    TG_SET_SIZE,                                         /* uint64_t bytes: 10, 64KiB, 1MiB, 2GiB; "none" likewise */
-    TG_SET_DURATION,                                     /* int64_t ms: 500ms, 10s, 1m, 2h, 7d, 1m30s; "none" likewise */
-    TG_SET_STRING,                                       /* struct tg_slice; absent: ptr NULL */
-    TG_SET_ENUM,                                         /* int: index into `choices` (separated by |) */
-    TG_SET_STRINGS,                                      /* struct tg_strings: a list, or one string */
-    TG_SET_STRING_MAP,                                   /* struct tg_string_map: name: text */
-    TG_SET_FILE,                                         /* struct tg_slice: path, made relative to the file of the tree */
-    TG_SET_NODE,                                         /* const cJSON *: read by somebody else; any shape */
-    TG_SET_LATER,                                        /* known, not honoured yet: refused by name with `help` */
+    TG_SET_BOOL,       /* bool */
+    TG_SET_COUNT,      /* uint64_t; "none" gives 0 where min is 0 or it is the default */
+    TG_SET_SIZE,       /* uint64_t bytes: 10, 64KiB, 1MiB, 2GiB; "none" likewise */
+    TG_SET_DURATION,   /* int64_t ms: 500ms, 10s, 1m, 2h, 7d, 1m30s; "none" likewise */
+    TG_SET_STRING,     /* struct tg_slice; absent: ptr NULL */
+    TG_SET_ENUM,       /* int: index into `choices` (separated by |) */
+    TG_SET_STRINGS,    /* struct tg_strings: a list, or one string */
+    TG_SET_STRING_MAP, /* struct tg_string_map: name: text */
+    TG_SET_FILE,       /* struct tg_slice: path, made relative to the file of the tree */
+    TG_SET_NODE,       /* const cJSON *: read by somebody else; any shape */
+    TG_SET_LATER,      /* known, not honoured yet: refused by name with `help` */
 };
 
 struct tg_strings {

@@ -2,12 +2,12 @@
  * tree - a YAML or JSON document as a cJSON tree that remembers where everything stood, and the list of problems
  * found in it.
  *
- * YAML 1.2 core as people expect it: only true/false (three capitalisations) are booleans, null/~/empty are null, yes/no/
- * on/off stay text, quoted scalars are text, numbers are decimal integers or floats (kept by literal when inexact),
- * anchors and aliases are resolved within limits (depth, nodes, expansion), merge keys are refused by name, mapping keys
- * must be scalars and unique, one document. Text that looks like something else elsewhere (012, 0x10, .inf, dates) stays
- * text. The only tag taken is !!str. A file named *.json is read by JSON's own rules; other text too when it is a JSON
- * object or array. Limits: 16 MiB, 64 levels, 200000 values after aliases.
+ * YAML 1.2 core as people expect it: only true/false (three capitalisations) are booleans, null/~/empty are null,
+ * yes/no/ on/off stay text, quoted scalars are text, numbers are decimal integers or floats (kept by literal when
+ * inexact), anchors and aliases are resolved within limits (depth, nodes, expansion), merge keys are refused by name,
+ * mapping keys must be scalars and unique, one document. Text that looks like something else elsewhere (012, 0x10,
+ * .inf, dates) stays text. The only tag taken is !!str. A file named *.json is read by JSON's own rules; other text too
+ * when it is a JSON object or array. Limits: 16 MiB, 64 levels, 200000 values after aliases.
  */
 #pragma once
 #include "base/buf.h"
@@ -35,18 +35,18 @@ const char *tg_tree_file(const struct tg_tree *tree, const cJSON *node);
  */
 struct tg_slice tg_tree_source(const struct tg_tree *tree, const cJSON *node);
 /*
- * Replaces ${VAR}, ${VAR:-default}, ${VAR:?message} and $$ in every string scalar, looking names up by `get` (NULL result:
- * undefined). As in a shell, :- and :? act on empty variables too. A plain (unquoted) scalar that was changed is typed
- * again, so that `port: ${PORT}` is a number. Undefined variables are problems; what came from a variable is not looked
- * at again; $ before anything else stays. JSON strings are quoted scalars. Keys are left alone.
+ * Replaces ${VAR}, ${VAR:-default}, ${VAR:?message} and $$ in every string scalar, looking names up by `get` (NULL
+ * result: undefined). As in a shell, :- and :? act on empty variables too. A plain (unquoted) scalar that was changed
+ * is typed again, so that `port: ${PORT}` is a number. Undefined variables are problems; what came from a variable is
+ * not looked at again; $ before anything else stays. JSON strings are quoted scalars. Keys are left alone.
  */
 struct tg_problems;
 void tg_tree_interpolate(struct tg_tree *tree, const char *(*get)(void *arg, const char *name), void *arg,
                          struct tg_problems *problems);
 /*
  * Sets the top-level scalar `key` from text, typed like a plain scalar; place: the environment variable `origin`. An
- * empty document becomes a mapping; nothing happens when the top is a list or a scalar. After interpolation: a variable's
- * text is not looked at again.
+ * empty document becomes a mapping; nothing happens when the top is a list or a scalar. After interpolation: a
+ * variable's text is not looked at again.
  */
 void tg_tree_override(struct tg_tree *tree, const char *key, const char *text, const char *origin);
 /* Copies the places of `other`, so that problems may name nodes of both through `tree`. The nodes stay other's. */

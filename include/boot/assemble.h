@@ -1,8 +1,8 @@
 /*
  * assemble - the whole server built bottom up and taken down in reverse.
  *
- * Order up: limiter and log, sockets, control thread (keys, health), workers, listeners. The main thread waits for signals and calls
- * these functions; nobody else does.
+ * Order up: limiter and log, sockets, control thread (keys, health), workers, listeners. The main thread waits for
+ * signals and calls these functions; nobody else does.
  */
 #pragma once
 #include "admin/health.h"

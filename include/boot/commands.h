@@ -1,5 +1,6 @@
 /*
- * commands - what `tollgate COMMAND` does. Each gets its own arguments (argv[0] is the command) and returns an exit code.
+ * commands - what `tollgate COMMAND` does. Each gets its own arguments (argv[0] is the command) and returns an exit
+ * code.
  */
 #pragma once
 

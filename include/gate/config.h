@@ -1,8 +1,8 @@
 /*
  * config - everything one configuration says about requests, in one immutable, counted value.
  *
- * Made by boot from the file, swapped whole by a reload: every worker binds it to its own pools (gate/runtime) and holds a
- * reference; so does every exchange that began under it. Threads: read-only after it was made.
+ * Made by boot from the file, swapped whole by a reload: every worker binds it to its own pools (gate/runtime) and
+ * holds a reference; so does every exchange that began under it. Threads: read-only after it was made.
  */
 #pragma once
 #include "auth/providers.h"

@@ -1,8 +1,8 @@
 /*
  * gate - client connections of one worker and the life of their requests.
  *
- * One gate per worker and purpose: the data plane, or a service of tollgate's own (health and metrics) that answers every request
- * by a function. Threads: the worker's own; counters in tg_gate_shared are for all.
+ * One gate per worker and purpose: the data plane, or a service of tollgate's own (health and metrics) that answers
+ * every request by a function. Threads: the worker's own; counters in tg_gate_shared are for all.
  */
 #pragma once
 #include "base/log.h"

@@ -1,8 +1,10 @@
 /*
- * listener - sockets that accept: addresses parsed, bound once for the process or once per worker, connections handed over.
+ * listener - sockets that accept: addresses parsed, bound once for the process or once per worker, connections handed
+ * over.
  *
- * TCP: each worker has its own socket with SO_REUSEPORT; a plain probe bind comes first, so that a second instance fails
- * instead of sharing the port. A unix socket is one descriptor that all workers watch. Threads: see each function.
+ * TCP: each worker has its own socket with SO_REUSEPORT; a plain probe bind comes first, so that a second instance
+ * fails instead of sharing the port. A unix socket is one descriptor that all workers watch. Threads: see each
+ * function.
  */
 #pragma once
 #include "io/stream.h"
@@ -20,10 +22,11 @@ struct tg_listen_socket {                                /* one bound address of
     unsigned count;
     int *fds;                                            /* one a worker; the same one for unix sockets */
 };
-/* Binds and listens for `workers` workers. TG_UNAVAILABLE: in use; TG_DENIED: no permission. Before the workers start. */
+/* Binds and listens for `workers` workers. TG_UNAVAILABLE: in use; TG_DENIED: no permission. Before the workers start.
+ */
 enum tg_status tg_listen_bind(const struct tg_listen_address *at, unsigned workers, struct tg_listen_socket *out,
                               struct tg_err *err);
-void tg_listen_close(struct tg_listen_socket *l);        /* closes what no listener took; removes a unix socket's file */
+void tg_listen_close(struct tg_listen_socket *l); /* closes what no listener took; removes a unix socket's file */
 
 struct tg_listener;
 /* Accepts on `fd` in this worker's loop until freed. `accepted` owns the new descriptor (non-blocking, TCP_NODELAY). */

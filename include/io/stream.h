@@ -1,9 +1,9 @@
 /*
  * stream - one byte stream over a non-blocking socket: read into the caller's memory, gathered writes, back-pressure.
  *
- * Writing: tg_stream_put only notes where the bytes are; everything noted during one event callback goes out in one writev,
- * at the latest when that callback returns (or by tg_stream_flush). So bytes that were put must stay until then. What the
- * socket does not take is copied into the stream's backlog, and `drained` is called when that is gone.
+ * Writing: tg_stream_put only notes where the bytes are; everything noted during one event callback goes out in one
+ * writev, at the latest when that callback returns (or by tg_stream_flush). So bytes that were put must stay until
+ * then. What the socket does not take is copied into the stream's backlog, and `drained` is called when that is gone.
  * Reading: one event, level-triggered, armed until paused. An idle stream holds no buffer.
  * TLS later lives behind the same calls. Threads: one worker.
  */

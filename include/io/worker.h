@@ -42,8 +42,8 @@ void tg_worker_call(struct tg_worker *w, void (*fn)(struct tg_worker *w, void *a
 /* The worker whose thread this is, or NULL. */
 struct tg_worker *tg_worker_self(void);
 /*
- * Runs d->run(d) from the loop, after the current callback, without a system call. For answers that must not arrive while the
- * one who asked is still on the stack. The worker's own thread only; setting it twice is once.
+ * Runs d->run(d) from the loop, after the current callback, without a system call. For answers that must not arrive
+ * while the one who asked is still on the stack. The worker's own thread only; setting it twice is once.
  */
 struct tg_deferred {
     void (*run)(struct tg_deferred *d);

@@ -1,11 +1,12 @@
 /*
- * call - the upstream side of one exchange: a request goes out, an answer comes back as head, data, trailers, interim, or a fault.
+ * call - the upstream side of one exchange: a request goes out, an answer comes back as head, data, trailers, interim,
+ * or a fault.
  *
- * The same vocabulary serves HTTP/1.1 now and HTTP/2 later. A call lives in the exchange's memory. Events come from the loop only,
- * never from inside a call's own function; `end` and `failed` are the last ones, and so is tg_call_cancel. What `data` and heads
- * point to is valid until the event returns and `settled` was called.
- * A bad answer (framing, syntax, an interim flood, 101 nobody asked for) is a fault; the connection is never used again, nor is one
- * that had more to say than its answer.
+ * The same vocabulary serves HTTP/1.1 now and HTTP/2 later. A call lives in the exchange's memory. Events come from the
+ * loop only, never from inside a call's own function; `end` and `failed` are the last ones, and so is tg_call_cancel.
+ * What `data` and heads point to is valid until the event returns and `settled` was called. A bad answer (framing,
+ * syntax, an interim flood, 101 nobody asked for) is a fault; the connection is never used again, nor is one that had
+ * more to say than its answer.
  */
 #pragma once
 #include "http/h1_body.h"
@@ -31,7 +32,7 @@ struct tg_call_events {
     void (*data)(struct tg_call *call, struct tg_slice data);
     void (*end)(struct tg_call *call, const struct tg_head *trailers); /* trailers NULL: none */
     void (*failed)(struct tg_call *call, enum tg_call_fault fault);
-    void (*settled)(struct tg_call *call);               /* this turn's events are over: write out, check back-pressure */
+    void (*settled)(struct tg_call *call); /* this turn's events are over: write out, check back-pressure */
     void (*drained)(struct tg_call *call);               /* the request's backlog is gone */
 };
 
@@ -47,7 +48,7 @@ struct tg_call {
     struct tg_upstream_conn *conn;                       /* NULL: not connected yet, or over */
     struct tg_resolve_query *query;
     struct tg_deferred fail_later;
-    struct tg_slice head_bytes;                          /* the request's head as written: the caller's until the call is over */
+    struct tg_slice head_bytes; /* the request's head as written: the caller's until the call is over */
     struct tg_buf waiting;                               /* body put before there is a connection; small */
     uint8_t method_id;
     uint8_t framing;                                     /* of the request: none, length or chunked */
@@ -59,8 +60,8 @@ struct tg_call {
 };
 
 /*
- * Starts a call. Fill events, limits, endpoint, head_bytes, method_id, framing and upgrade (a WebSocket was asked for) before; the
- * rest is zero. `fresh`: never a pooled connection.
+ * Starts a call. Fill events, limits, endpoint, head_bytes, method_id, framing and upgrade (a WebSocket was asked for)
+ * before; the rest is zero. `fresh`: never a pooled connection.
  */
 void tg_call_start(struct tg_call *call, bool fresh);
 /* Request content; framed by the call. After 101 (raw): as it is. */

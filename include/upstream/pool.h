@@ -1,9 +1,10 @@
 /*
  * pool - endpoints and their connections, per worker: connecting, keeping idle ones, giving them out again.
  *
- * An endpoint is a host and port (or a unix socket) that routes name; it lives as long as somebody holds it, so a reload that
- * names it again keeps its connections. An idle connection has its read event armed: the moment the other side closes or says
- * anything unasked, it is gone. The latest one used is given out first. Threads: one pool per worker.
+ * An endpoint is a host and port (or a unix socket) that routes name; it lives as long as somebody holds it, so a
+ * reload that names it again keeps its connections. An idle connection has its read event armed: the moment the other
+ * side closes or says anything unasked, it is gone. The latest one used is given out first. Threads: one pool per
+ * worker.
  */
 #pragma once
 #include "http/uri.h"

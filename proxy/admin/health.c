@@ -1,8 +1,8 @@
 /*
  * health - liveness, readiness, metrics.
  *
- * Live: the control loop answers. Started: every worker accepts. Ready: started, not draining, and every remote issuer has
- * usable keys (fetched, or from disk within max_stale).
+ * Live: the control loop answers. Started: every worker accepts. Ready: started, not draining, and every remote issuer
+ * has usable keys (fetched, or from disk within max_stale).
  */
 #include "admin/health.h"
 #include "base/clock.h"
@@ -111,8 +111,8 @@ void tg_health_init(struct tg_health *h, struct tg_gate_shared *shared)
     h->service = (struct tg_service){.serve = serve, .arg = h};
     atomic_store(&h->reload_ok, true);
     atomic_store(&h->reload_at_s, tg_clock_wall_ms() / 1000);
-    tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_ratelimit_keys", "Counters of rate limits in memory.", ""), NULL,
-                       read_limit_keys, h);
+    tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_ratelimit_keys", "Counters of rate limits in memory.", ""),
+                       NULL, read_limit_keys, h);
     tg_metric_callback(tg_metric_family(TG_COUNTER, "tollgate_access_log_dropped_total",
                                         "Access log lines dropped because their reader was too slow.", ""),
                        NULL, read_log_dropped, h);

@@ -93,5 +93,6 @@ void tg_process_metrics_init(void)
     start_time_s = (double)tg_clock_wall_ms() / 1000.0;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         tg_metric_callback(tg_metric_family(rows[i].kind, rows[i].name, rows[i].help, ""), NULL, rows[i].read, NULL);
-    tg_metric_set(tg_metric_series(tg_metric_family(TG_GAUGE, "tollgate_build_info", "Always 1.", "version"), &version), 1);
+    tg_metric_set(tg_metric_series(tg_metric_family(TG_GAUGE, "tollgate_build_info", "Always 1.", "version"), &version),
+                  1);
 }

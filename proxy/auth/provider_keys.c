@@ -74,8 +74,9 @@ static void list_reasons(const struct tg_jwks *set, struct tg_buf *out)
 }
 
 /*
- * `set` is kept when something in it can verify. A set whose keys are all unusable is kept too, with a warning: like a fetched one it is
- * data that somebody else may mend, and one issuer's trouble must not keep the others from being served. Its tokens are refused.
+ * `set` is kept when something in it can verify. A set whose keys are all unusable is kept too, with a warning: like a
+ * fetched one it is data that somebody else may mend, and one issuer's trouble must not keep the others from being
+ * served. Its tokens are refused.
  */
 static struct tg_jwks *judge(const struct tg_provider_reading *r, const cJSON *node, const char *setting,
                              struct tg_jwks *set,
@@ -87,8 +88,8 @@ static struct tg_jwks *judge(const struct tg_provider_reading *r, const cJSON *n
     list_reasons(set, &reasons);
     if (tg_jwks_count(set) == 0 && tg_jwks_skipped(set) > 0) {
         tg_warning_at(r->problems, r->tree, node,
-                      TG_S_FMT ".%s: no usable key in it, every token of this issuer will be refused: %s", TG_S_ARG(r->where),
-                      setting, reasons.data);
+                      TG_S_FMT ".%s: no usable key in it, every token of this issuer will be refused: %s",
+                      TG_S_ARG(r->where), setting, reasons.data);
         good = tg_jwks_ref(set);
     } else if (tg_jwks_count(set) == 0) {
         tg_problem_at(r->problems, r->tree, node, TG_S_FMT ".%s: no usable key in it%s%s", TG_S_ARG(r->where), setting,

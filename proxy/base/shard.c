@@ -1,12 +1,12 @@
 /*
  * shard - sets of eight slots, counted on by compare-and-swap, given away under a lock.
  *
- * A state is: end of its window (32 bits), reached its limit (1), generation (3), count (28). Who counts reads the state,
- * then the key again: the state was this key's. Who gives a slot away marks the state BUSY, writes the key, then the
- * new state with the next generation: a compare-and-swap prepared for the former owner fails.
- * For its own key an entry is current in its own window and in the one before: a worker may have looked at the clock just
- * before another. Any other difference means that the window is past or that the clock was set back; either way counting
- * starts anew. For others an entry is in use until its window ends; windows of every length share the table.
+ * A state is: end of its window (32 bits), reached its limit (1), generation (3), count (28). Who counts reads the
+ * state, then the key again: the state was this key's. Who gives a slot away marks the state BUSY, writes the key, then
+ * the new state with the next generation: a compare-and-swap prepared for the former owner fails. For its own key an
+ * entry is current in its own window and in the one before: a worker may have looked at the clock just before another.
+ * Any other difference means that the window is past or that the clock was set back; either way counting starts anew.
+ * For others an entry is in use until its window ends; windows of every length share the table.
  */
 #include "base/shard.h"
 #include "base/err.h"
@@ -235,8 +235,8 @@ static void count_newcomer(struct tg_shard *t, size_t index, struct charge *c)
                           memory_order_release);
 }
 
-bool tg_shard_take(struct tg_shard *t, uint64_t key, const struct tg_shard_window *window, uint32_t limit, uint32_t cost,
-                   uint32_t *used)
+bool tg_shard_take(struct tg_shard *t, uint64_t key, const struct tg_shard_window *window, uint32_t limit,
+                   uint32_t cost, uint32_t *used)
 {
     struct charge c = {.key = key ? key : 1, .window = *window, .limit = limit < COUNT_MAX ? limit : COUNT_MAX,
                        .cost = cost};

@@ -13,8 +13,9 @@ static const struct tg_option options[] = {
 static const struct tg_usage usage = {
     .command = "check",
     .line = "[-c FILE]",
-    .about = "Reads the configuration as `run` would, with key files and policies, and tells every error and warning\n"
-             "as FILE:LINE:COLUMN. Nothing is connected to. Prints `configuration ok` and ends with 0, or ends with 78.",
+    .about =
+        "Reads the configuration as `run` would, with key files and policies, and tells every error and warning\n"
+        "as FILE:LINE:COLUMN. Nothing is connected to. Prints `configuration ok` and ends with 0, or ends with 78.",
     .options = options,
     .option_count = ARRAY_LEN(options),
     .examples = "  tollgate check -c tollgate.yaml\n"

@@ -1,7 +1,8 @@
 /*
  * cmd_dev - `tollgate dev`: everything thrown together at once, on loopback, to see it work and to develop against.
  *
- * A throw-away ES256 issuer lives in this process only: its private key is never written, so tokens of an earlier run mean nothing.
+ * A throw-away ES256 issuer lives in this process only: its private key is never written, so tokens of an earlier run
+ * mean nothing.
  */
 #include "base/clock.h"
 #include "base/json.h"
@@ -28,11 +29,13 @@ static void write_config(struct tg_buf *out, const struct dev *o, const struct t
     tg_json_add_string(out, tg_slice_str(o->health_address));
     tg_buf_adds(out, ",\"workers\":1,\"access_log\":{\"output\":");
     tg_json_add_string(out, tg_slice_str(o->access_log));
-    tg_buf_adds(out, "},\"pass_identity_headers\":true,\"jwt_claims_headers\":{\"X-Email\":\"email\",\"X-User\":\"sub\"},"
-                     "\"identity_providers\":{\"dev\":{\"issuer\":\"" ISSUER "\",\"audiences\":[\"" AUDIENCE "\"],"
-                     "\"supported_algs\":[\"ES256\"],\"jwks\":");
+    tg_buf_adds(out,
+                "},\"pass_identity_headers\":true,\"jwt_claims_headers\":{\"X-Email\":\"email\",\"X-User\":\"sub\"},"
+                "\"identity_providers\":{\"dev\":{\"issuer\":\"" ISSUER "\",\"audiences\":[\"" AUDIENCE "\"],"
+                "\"supported_algs\":[\"ES256\"],\"jwks\":");
     tg_signer_jwks(signer, out);
-    tg_buf_adds(out, "}},\"policies\":[{\"name\":\"example-com\",\"ppl\":{\"allow\":{\"and\":[{\"domain\":{\"is\":\"example.com\"}}]}},"
+    tg_buf_adds(out, "}},\"policies\":[{\"name\":\"example-com\",\"ppl\":{\"allow\":{\"and\":[{\"domain\":{\"is\":"
+                     "\"example.com\"}}]}},"
                      "\"explanation\":\"Only addresses of example.com may pass.\","
                      "\"remediation\":\"Ask for an example.com account.\"}],"
                      "\"routes\":[{\"name\":\"app\",\"to\":");
@@ -40,12 +43,15 @@ static void write_config(struct tg_buf *out, const struct dev *o, const struct t
     tg_buf_adds(out, ",\"policies\":[\"example-com\"],\"show_error_details\":true,\"allow_websockets\":true}]}");
 }
 
-static void mint(const struct tg_signer *signer, const char *subject, const char *email, int64_t lives_s, struct tg_buf *out)
+static void mint(const struct tg_signer *signer, const char *subject, const char *email, int64_t lives_s,
+                 struct tg_buf *out)
 {
     int64_t now_s = tg_clock_wall_ms() / 1000;
     struct tg_buf claims = {0};
 
-    tg_buf_addf(&claims, "{\"iss\":\"" ISSUER "\",\"aud\":\"" AUDIENCE "\",\"sub\":\"%s\",\"email\":\"%s\",\"iat\":%lld,\"exp\":%lld}",
+    tg_buf_addf(&claims,
+                "{\"iss\":\"" ISSUER "\",\"aud\":\"" AUDIENCE
+                "\",\"sub\":\"%s\",\"email\":\"%s\",\"iat\":%lld,\"exp\":%lld}",
                 subject, email, (long long)(lives_s < 0 ? now_s + 2 * lives_s : now_s), (long long)(now_s + lives_s));
     if (tg_signer_sign(signer, tg_buf_slice(&claims), "JWT", out, NULL) != TG_OK)
         tg_panic(__FILE__, __LINE__, "a fresh key does not sign");
@@ -63,13 +69,15 @@ static void print_start(const struct dev *o, const struct tg_signer *signer)
         {"expired (401)", "alice", "alice@example.com", -3600},
     };
 
-    printf("tollgate dev: http://%s -> %s   health and metrics: http://%s\n", o->address, o->upstream, o->health_address);
+    printf("tollgate dev: http://%s -> %s   health and metrics: http://%s\n", o->address, o->upstream,
+           o->health_address);
     printf("issuer " ISSUER ", audience " AUDIENCE ", policy: addresses of example.com; Ctrl-C ends it\n");
     for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {
         struct tg_buf token = {0};
 
         mint(signer, tokens[i].subject, tokens[i].email, tokens[i].lives_s, &token);
-        printf("\n# %s\ncurl -i http://%s/ -H 'Authorization: Bearer %s'\n", tokens[i].what, o->address, tg_buf_cstr(&token));
+        printf("\n# %s\ncurl -i http://%s/ -H 'Authorization: Bearer %s'\n", tokens[i].what, o->address,
+               tg_buf_cstr(&token));
         tg_buf_fini(&token);
     }
     printf("\n# no token (401)\ncurl -i http://%s/\n\n", o->address);

@@ -37,9 +37,10 @@ static const struct tg_option options[] = {
 static const struct tg_usage usage = {
     .command = "explain",
     .line = "[-c FILE | --policy FILE] [--url URL] [--token T | --claims JSON] [--json]  |  --batch",
-    .about = "Shows the route of a request, who is calling, the tier, every criterion with the value it saw, the reasons\n"
-             "and the status. Ends with 0 when the request is allowed, else with 1. Nothing is sent; only keys at hand\n"
-             "are used. --batch judges policies: one line out for each line in.",
+    .about =
+        "Shows the route of a request, who is calling, the tier, every criterion with the value it saw, the reasons\n"
+        "and the status. Ends with 0 when the request is allowed, else with 1. Nothing is sent; only keys at hand\n"
+        "are used. --batch judges policies: one line out for each line in.",
     .options = options,
     .option_count = ARRAY_LEN(options),
     .examples = "  tollgate explain -c tollgate.yaml --url http://orders.example.com/api/1 --claims '{\"sub\":\"u1\",\n"

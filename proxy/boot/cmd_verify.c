@@ -32,8 +32,9 @@ static const struct tg_usage usage = {
              "be seen by other users of the machine. Keys that would have to be fetched are not.",
     .options = options,
     .option_count = ARRAY_LEN(options),
-    .examples = "  tollgate mint ... | tollgate verify -c tollgate.yaml -\n"
-                "  tollgate verify --jwks keys.json --alg RS256 --issuer https://idp.example.com --audience my-api - < token",
+    .examples =
+        "  tollgate mint ... | tollgate verify -c tollgate.yaml -\n"
+        "  tollgate verify --jwks keys.json --alg RS256 --issuer https://idp.example.com --audience my-api - < token",
 };
 
 struct verifying {

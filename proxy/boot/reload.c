@@ -58,7 +58,8 @@ static void reload(struct tg_server *server, const char *path)
         tg_log(TG_LOG_INFO, "reloaded", TG_F_INT("routes", tg_routes_count(server->settings.config->routes)),
                TG_F_INT("providers", server->settings.config->providers.count));
     } else {
-        tg_log(TG_LOG_ERROR, "not reloaded; the old configuration stays in force", TG_F_STR("error", tg_err_text(&err)));
+        tg_log(TG_LOG_ERROR, "not reloaded; the old configuration stays in force",
+               TG_F_STR("error", tg_err_text(&err)));
     }
     tg_settings_fini(&fresh);
     tg_problems_fini(&problems);
@@ -84,8 +85,8 @@ static int wait_signal(int64_t until_ms)
 /* ---- key files: read again when they change, without a signal ---- */
 
 /*
- * A value that changes when one of the files is written or replaced: also behind symbolic links, as Kubernetes swaps them, since
- * stat() follows them.
+ * A value that changes when one of the files is written or replaced: also behind symbolic links, as Kubernetes swaps
+ * them, since stat() follows them.
  */
 static uint64_t files_signature(const struct tg_config *config)
 {
@@ -130,7 +131,8 @@ static bool stops(int sig)
     return sig == SIGTERM || sig == SIGINT;
 }
 
-/* Readiness goes first, then after drain.delay the listeners, then connections one by one. True: nothing was cut off. */
+/* Readiness goes first, then after drain.delay the listeners, then connections one by one. True: nothing was cut off.
+ */
 static bool drain(struct tg_server *server)
 {
     int64_t now_ms = tg_clock_mono_ms();

@@ -344,9 +344,10 @@ static void read_routes(struct loading *l)
     bool all_public = true;
 
     if (!is_given(l->root.routes) && !is_given(l->root.upstream)) {
-        tg_problem_at(l->problems, l->tree, l->tree->root,
-                      "there is nothing to forward to: neither `upstream` nor `routes` is given; the shortest that works: %s",
-                      example);
+        tg_problem_at(
+            l->problems, l->tree, l->tree->root,
+            "there is nothing to forward to: neither `upstream` nor `routes` is given; the shortest that works: %s",
+            example);
         return;
     }
     if (!tg_routes_read(l->tree, l->tree->root, &c->route_defaults, l->arena, &c->routes, l->problems) || !c->routes)
@@ -417,9 +418,9 @@ bool tg_settings_load(const char *path, struct tg_settings *out, struct tg_probl
     if (st == TG_OK)
         ok = tg_settings_parse(path, tg_buf_slice(&text), out, problems);
     else
-        tg_problem_add(problems, false, "%s%s", err.text,
-                       st == TG_NOT_FOUND ? "; name a configuration by -c FILE or TOLLGATE_CONFIG, or try `tollgate dev`"
-                                          : "");
+        tg_problem_add(
+            problems, false, "%s%s", err.text,
+            st == TG_NOT_FOUND ? "; name a configuration by -c FILE or TOLLGATE_CONFIG, or try `tollgate dev`" : "");
     tg_buf_fini(&text);
     return ok;
 }

@@ -136,10 +136,10 @@ static void help_row(const struct tg_setting *row, struct tg_buf *out)
 
 void tg_settings_help(struct tg_buf *out)
 {
-    tg_buf_adds(out,
-                "Settings of the configuration file (YAML or JSON). A size is 64KiB or 1MiB, a duration 500ms, 10s or\n"
-                     "1m30s. ${VAR}, ${VAR:-default} and ${VAR:?message} stand for environment variables; TOLLGATE_<KEY>\n"
-                     "overrides a setting of the top that is one text (TOLLGATE_ADDRESS). Paths are relative to the file.\n");
+    tg_buf_adds(
+        out, "Settings of the configuration file (YAML or JSON). A size is 64KiB or 1MiB, a duration 500ms, 10s or\n"
+             "1m30s. ${VAR}, ${VAR:-default} and ${VAR:?message} stand for environment variables; TOLLGATE_<KEY>\n"
+             "overrides a setting of the top that is one text (TOLLGATE_ADDRESS). Paths are relative to the file.\n");
     for (size_t i = 0; i < tg_settings_section_count; i++) {
         const struct tg_settings_section *section = &tg_settings_sections[i];
 

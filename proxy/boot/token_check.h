@@ -27,7 +27,8 @@ struct token_check {
     int64_t exp_s;
 };
 
-/* Takes the token apart: false when that breaks a rule. `any_payload`: claims are not read. token_check_fini ends it. */
+/* Takes the token apart: false when that breaks a rule. `any_payload`: claims are not read. token_check_fini ends it.
+ */
 bool token_check_open(struct token_check *c, struct tg_slice token, bool any_payload, struct tg_arena *arena);
 /* The signature; then, with `rules`, the claims. */
 bool token_check_signature(struct token_check *c, const struct tg_jwks *keys, tg_algs algs);

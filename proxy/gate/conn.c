@@ -1,7 +1,8 @@
 /*
  * conn - a client connection from accept to its end: counted, bounded, handed to its protocol (HTTP/1.1 now).
  *
- * Invariant: a closed connection's memory is freed from the loop, so that nobody on the stack loses it under their feet.
+ * Invariant: a closed connection's memory is freed from the loop, so that nobody on the stack loses it under their
+ * feet.
  */
 #include "base/map.h"
 #include "internal.h"

@@ -1,9 +1,9 @@
 /*
  * conn_h1 - requests of one HTTP/1.1 connection, one after the other, and their answers.
  *
- * Invariants: one exchange at a time; octets behind a request wait in `rest` (bounded: reading pauses) until its answer is out;
- * after a framing error, or an answer given before the request's body was read, nothing more is read as HTTP and the
- * connection closes with what still arrives thrown away (RFC 9112 §9.6), so that the client sees the answer.
+ * Invariants: one exchange at a time; octets behind a request wait in `rest` (bounded: reading pauses) until its answer
+ * is out; after a framing error, or an answer given before the request's body was read, nothing more is read as HTTP
+ * and the connection closes with what still arrives thrown away (RFC 9112 §9.6), so that the client sees the answer.
  * `rest` holds at most one head's worth beyond what one read brings.
  */
 #include "base/clock.h"
@@ -446,7 +446,8 @@ static void h1_cut(struct tg_exchange *ex)
     struct tg_conn *conn = ex->conn;
 
     conn->ex = NULL;
-    /* What was sent so far still goes out where it can; no last chunk, no full length: the client can tell (RFC 9112 §8). */
+    /* What was sent so far still goes out where it can; no last chunk, no full length: the client can tell (RFC 9112
+     * §8). */
     tg_stream_flush(&conn->stream);
     tg_conn_close(conn, !ex->chunked_out);
 }

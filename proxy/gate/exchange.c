@@ -15,14 +15,14 @@ static const struct {
     enum tg_next (*run)(struct tg_exchange *ex);
     unsigned may_follow;
 } steps[] = {
-    [EX_ROUTE]   = {"route",   tg_step_route,   BIT(EX_AUTHN)   | BIT(EX_SERVE)   | BIT(EX_REPLY)},
-    [EX_AUTHN]   = {"authn",   tg_step_authn,   BIT(EX_LIMIT)   | BIT(EX_REPLY)},
-    [EX_LIMIT]   = {"limit",   tg_step_limit,   BIT(EX_AUTHZ)   | BIT(EX_REPLY)},
-    [EX_AUTHZ]   = {"authz",   tg_step_authz,   BIT(EX_FORWARD) | BIT(EX_SERVE)   | BIT(EX_REPLY)},
-    [EX_SERVE]   = {"serve",   tg_step_serve,   BIT(EX_LOG)     | BIT(EX_REPLY)}, /* what tollgate answers itself */
-    [EX_FORWARD] = {"forward", tg_step_forward, BIT(EX_LOG)     | BIT(EX_REPLY)},
-    [EX_REPLY]   = {"reply",   tg_step_reply,   BIT(EX_LOG)},                     /* our own words: 401, 403, 429, 50x */
-    [EX_LOG]     = {"log",     tg_step_log,     BIT(EX_DONE)},
+    [EX_ROUTE] = {"route", tg_step_route, BIT(EX_AUTHN) | BIT(EX_SERVE) | BIT(EX_REPLY)},
+    [EX_AUTHN] = {"authn", tg_step_authn, BIT(EX_LIMIT) | BIT(EX_REPLY)},
+    [EX_LIMIT] = {"limit", tg_step_limit, BIT(EX_AUTHZ) | BIT(EX_REPLY)},
+    [EX_AUTHZ] = {"authz", tg_step_authz, BIT(EX_FORWARD) | BIT(EX_SERVE) | BIT(EX_REPLY)},
+    [EX_SERVE] = {"serve", tg_step_serve, BIT(EX_LOG) | BIT(EX_REPLY)}, /* what tollgate answers itself */
+    [EX_FORWARD] = {"forward", tg_step_forward, BIT(EX_LOG) | BIT(EX_REPLY)},
+    [EX_REPLY] = {"reply", tg_step_reply, BIT(EX_LOG)}, /* our own words: 401, 403, 429, 50x */
+    [EX_LOG] = {"log", tg_step_log, BIT(EX_DONE)},
 };
 
 static void free_exchange(struct tg_exchange *ex)
@@ -80,8 +80,8 @@ static void keep_head(struct tg_exchange *ex, const struct tg_head *head, struct
     }
 }
 
-struct tg_exchange *tg_exchange_new(struct tg_conn *conn, const struct tg_client_ops *client, const struct tg_head *head,
-                                    struct tg_slice bytes)
+struct tg_exchange *tg_exchange_new(struct tg_conn *conn, const struct tg_client_ops *client,
+                                    const struct tg_head *head, struct tg_slice bytes)
 {
     struct tg_gate *gate = conn->gate;
     struct tg_block *block = gate->blocks;

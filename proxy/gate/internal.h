@@ -1,8 +1,9 @@
 /*
  * internal - what the files of the gate share: connection, exchange, runtime.
  *
- * A connection reads requests and writes answers; an exchange is one request from its head to its log line; a runtime is a
- * configuration bound to this worker's pools. An exchange lives in one recycled block of memory: the struct, then its arena.
+ * A connection reads requests and writes answers; an exchange is one request from its head to its log line; a runtime
+ * is a configuration bound to this worker's pools. An exchange lives in one recycled block of memory: the struct, then
+ * its arena.
  */
 #pragma once
 #include "auth/authn.h"
@@ -206,8 +207,8 @@ struct tg_exchange {
 };
 
 /* A new exchange with a copy of the head (parsed from `bytes`); `head` may be NULL for a refused one. */
-struct tg_exchange *tg_exchange_new(struct tg_conn *conn, const struct tg_client_ops *client, const struct tg_head *head,
-                                    struct tg_slice bytes);
+struct tg_exchange *tg_exchange_new(struct tg_conn *conn, const struct tg_client_ops *client,
+                                    const struct tg_head *head, struct tg_slice bytes);
 void tg_exchange_run(struct tg_exchange *ex);            /* runs steps until one waits or the request is over */
 void tg_exchange_abort(struct tg_exchange *ex);          /* the client went away */
 /* Goes to EX_REPLY with this refusal, from a step (returns GO). */
@@ -232,12 +233,14 @@ enum tg_next tg_step_log(struct tg_exchange *ex);
 void tg_step_authn_cancel(struct tg_exchange *ex);
 /* Charges the address bucket once when nothing was charged yet (refusals before step_limit). */
 void tg_charge_address(struct tg_exchange *ex);
-/* X-RateLimit-*, X-Request-Id and what else every answer carries; returns how many were written to `out` (room for 6). */
+/* X-RateLimit-*, X-Request-Id and what else every answer carries; returns how many were written to `out` (room for 6).
+ */
 size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field *out);
 const char *tg_refusal_name(enum tg_refusal why);
 unsigned tg_refusal_status(const struct tg_exchange *ex);
 /* Sends a whole answer made here. */
-void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *fields, size_t count, struct tg_slice body);
+void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *fields, size_t count,
+               struct tg_slice body);
 
 /* What goes to `target`: fills `out`, returns the request target to write. */
 struct tg_slice tg_forward_head(struct tg_exchange *ex, const struct tg_target *target, struct tg_head *out);

@@ -1,5 +1,6 @@
 /*
- * metrics - what the gate counts. Labels come from the configuration and fixed sets only: route name, method, status, decision.
+ * metrics - what the gate counts. Labels come from the configuration and fixed sets only: route name, method, status,
+ * decision.
  */
 #include "internal.h"
 #include <stdio.h>
@@ -26,16 +27,21 @@ void tg_gate_metrics_init(struct tg_gate *gate)
     struct tg_gate_metrics *m = &gate->metrics;
 
     m->connections = plain(TG_GAUGE, "tollgate_connections_active", "Open client connections.");
-    m->connections_refused = plain(TG_COUNTER, "tollgate_connections_refused_total",
-                                   "Connections closed at once because of limits.connections or connections_per_address.");
-    m->framing_errors = plain(TG_COUNTER, "tollgate_malformed_requests_total", "Requests refused for their framing or syntax.");
+    m->connections_refused =
+        plain(TG_COUNTER, "tollgate_connections_refused_total",
+              "Connections closed at once because of limits.connections or connections_per_address.");
+    m->framing_errors =
+        plain(TG_COUNTER, "tollgate_malformed_requests_total", "Requests refused for their framing or syntax.");
     for (size_t i = 0; i < ARRAY_LEN(decisions); i++)
-        m->decisions[i] = labelled("tollgate_decisions_total", "Requests by what was decided.", "decision", decisions[i]);
-    m->admitted = labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "admitted");
+        m->decisions[i] =
+            labelled("tollgate_decisions_total", "Requests by what was decided.", "decision", decisions[i]);
+    m->admitted =
+        labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "admitted");
     m->limited = labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "limited");
 }
 
-static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_slice route, unsigned method, unsigned status)
+static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_slice route, unsigned method,
+                                         unsigned status)
 {
     struct tg_series **row = m->by_method[method];
     char code[12];
@@ -49,7 +55,8 @@ static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_s
 
         values[2].len = (size_t)snprintf(code, sizeof(code), "%u", status);
         row[status - STATUS_MIN] = tg_metric_series(
-            tg_metric_family(TG_COUNTER, "tollgate_http_requests_total", "Requests answered.", "route,method,code"), values);
+            tg_metric_family(TG_COUNTER, "tollgate_http_requests_total", "Requests answered.", "route,method,code"),
+            values);
     }
     return row[status - STATUS_MIN];
 }
@@ -73,7 +80,8 @@ void tg_metrics_count(struct tg_exchange *ex)
         return;
     size_t i = ex->route ? ex->route->index : tg_routes_count(ex->rt->config->routes);
     struct tg_route_metrics *rm = &ex->rt->metrics[i];
-    struct tg_series *s = requests_series(rm, ex->route ? ex->route->name : TG_S("none"), ex->head.method_id, ex->status);
+    struct tg_series *s =
+        requests_series(rm, ex->route ? ex->route->name : TG_S("none"), ex->head.method_id, ex->status);
 
     if (s)
         tg_metric_add(s, gate->cell, 1);

@@ -1,7 +1,8 @@
 /*
  * runtime - a configuration bound to one worker: clusters on its pool, its verifier, series of its routes.
  *
- * A reload makes a new runtime; exchanges of the old one keep it alive. Endpoints that both name are shared, connections too.
+ * A reload makes a new runtime; exchanges of the old one keep it alive. Endpoints that both name are shared,
+ * connections too.
  */
 #include "internal.h"
 

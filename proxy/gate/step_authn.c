@@ -1,8 +1,8 @@
 /*
  * step_authn - the credential: its syntax (400 at once), then its verification.
  *
- * A failed verification is not answered here: it waits in ex->pending until step_limit has looked at the address bucket.
- * A locally verifiable token is verified even when that bucket is empty.
+ * A failed verification is not answered here: it waits in ex->pending until step_limit has looked at the address
+ * bucket. A locally verifiable token is verified even when that bucket is empty.
  */
 #include "base/clock.h"
 #include "internal.h"

@@ -1,9 +1,9 @@
 /*
  * step_forward - the request goes on to an upstream and its answer comes back.
  *
- * A request is sent again on another connection only when nothing of an answer was seen and sending it twice does no harm: a
- * refused connection (nothing was sent), or a pooled connection that died under an idempotent method (RFC 9110 §9.2.2) whose body, if
- * any, is still here whole. Both directions stream; what one side cannot take pauses the other.
+ * A request is sent again on another connection only when nothing of an answer was seen and sending it twice does no
+ * harm: a refused connection (nothing was sent), or a pooled connection that died under an idempotent method (RFC 9110
+ * §9.2.2) whose body, if any, is still here whole. Both directions stream; what one side cannot take pauses the other.
  */
 #include "base/hash.h"
 #include "internal.h"
@@ -23,7 +23,8 @@ static bool pass_value(struct tg_slice v)
     return v.len == 0 || tg_is_field_value(v);
 }
 
-/* jwt_claims_headers: a configured name is always sent, empty when there is no such claim or it cannot stand in a field. */
+/* jwt_claims_headers: a configured name is always sent, empty when there is no such claim or it cannot stand in a
+ * field. */
 static size_t identity_fields(struct tg_exchange *ex, struct tg_field **out)
 {
     const struct tg_string_map *map = &ex->rt->config->route_defaults.claims_headers;
@@ -61,10 +62,10 @@ static struct tg_slice upstream_path(struct tg_exchange *ex, const struct tg_tar
 
         if (head.len > 0 && head.ptr[head.len - 1] == '/' && tail.len > 0 && tail.ptr[0] == '/')
             head.len--;
-        path = tg_arena_printf(&ex->arena, TG_S_FMT "%s" TG_S_FMT, TG_S_ARG(head),
-                               (head.len == 0 || head.ptr[head.len - 1] != '/') && tail.len > 0 && tail.ptr[0] != '/' ? "/"
-                                                                                                                      : "",
-                               TG_S_ARG(tail));
+        path = tg_arena_printf(
+            &ex->arena, TG_S_FMT "%s" TG_S_FMT, TG_S_ARG(head),
+            (head.len == 0 || head.ptr[head.len - 1] != '/') && tail.len > 0 && tail.ptr[0] != '/' ? "/" : "",
+            TG_S_ARG(tail));
         if (path.len == 0)
             path = TG_S("/");
     }
@@ -154,8 +155,8 @@ static void on_head(struct tg_call *call, const struct tg_head *head)
     }
     ex->upstream_us = ex->gate->worker->now_us - call->sent_us;
     memset(&out, 0, sizeof(out));
-    tg_forward_response(ex->route->forward, head, extra, tg_answer_fields(ex, extra), tg_gate_date(ex->gate), &ex->arena,
-                        &out);
+    tg_forward_response(ex->route->forward, head, extra, tg_answer_fields(ex, extra), tg_gate_date(ex->gate),
+                        &ex->arena, &out);
     if (head->framing == TG_BODY_CLOSE)
         out.framing = TG_BODY_CHUNKED;
     ex->status = head->status;

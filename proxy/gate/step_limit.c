@@ -10,8 +10,8 @@ void tg_charge_address(struct tg_exchange *ex)
     if (ex->charged || !ex->rt || ex->rt->config->tiers.off || ex->gate->service)
         return;
     ex->charged = true;
-    tg_limiter_address(ex->gate->shared->limiter, &ex->rt->config->tiers.unauthenticated, &ex->client_ip, ex->wall_ms, false,
-                       &ex->charge);
+    tg_limiter_address(ex->gate->shared->limiter, &ex->rt->config->tiers.unauthenticated, &ex->client_ip, ex->wall_ms,
+                       false, &ex->charge);
 }
 
 enum tg_next tg_step_limit(struct tg_exchange *ex)
@@ -21,8 +21,8 @@ enum tg_next tg_step_limit(struct tg_exchange *ex)
     if (!tiers->off) {
         if (ex->identity) {
             ex->charged = true;
-            tg_limiter_subject(ex->gate->shared->limiter, tg_tiers_pick(tiers, &ex->facts), ex->identity->key, ex->wall_ms,
-                               false, &ex->charge);
+            tg_limiter_subject(ex->gate->shared->limiter, tg_tiers_pick(tiers, &ex->facts), ex->identity->key,
+                               ex->wall_ms, false, &ex->charge);
         } else {
             tg_charge_address(ex);
         }

@@ -1,9 +1,9 @@
 /*
  * step_reply - the answers tollgate makes itself: one table of refusals, one writer for each body format.
  *
- * Invariants: every answer has the rate-limit fields and an X-Request-Id; a 401 has a challenge (RFC 9110 §15.5.2, RFC 6750 §3); words
- * come from fixed lists, so nothing of a token, a field, a key or the upstream is ever echoed. Accept is not looked at: the
- * route's error_format decides, except that a gRPC caller gets a grpc-status.
+ * Invariants: every answer has the rate-limit fields and an X-Request-Id; a 401 has a challenge (RFC 9110 §15.5.2, RFC
+ * 6750 §3); words come from fixed lists, so nothing of a token, a field, a key or the upstream is ever echoed. Accept
+ * is not looked at: the route's error_format decides, except that a gRPC caller gets a grpc-status.
  */
 #include "base/json.h"
 #include "internal.h"
@@ -31,14 +31,17 @@ static const struct refusal {
     [TG_REFUSE_CREDENTIAL] = {"malformed-credential", 400, "malformed credentials", CHALLENGE_REQUEST, NULL, true},
     [TG_REFUSE_NO_TOKEN] = {"no-token", 401, "authentication required", CHALLENGE_BARE, NULL, false},
     [TG_REFUSE_EXPIRED] = {"token-expired", 401, "token expired", CHALLENGE_TOKEN, "The access token expired", false},
-    [TG_REFUSE_INVALID] = {"token-invalid", 401, "invalid token", CHALLENGE_TOKEN, "The access token is invalid", false},
+    [TG_REFUSE_INVALID] = {"token-invalid", 401, "invalid token", CHALLENGE_TOKEN, "The access token is invalid",
+                           false},
     [TG_REFUSE_LIMIT] = {"rate-limited", 429, "rate limit exceeded", CHALLENGE_NONE, NULL, false},
     [TG_REFUSE_DENIED] = {"denied", 403, "access denied by policy", CHALLENGE_NONE, NULL, false},
     [TG_REFUSE_WEBSOCKET] = {"websocket", 403, "websockets are not allowed here", CHALLENGE_NONE, NULL, false},
     [TG_REFUSE_NO_KEYS] = {"no-keys", 503, "tokens cannot be verified at the moment", CHALLENGE_NONE, NULL, false},
     [TG_REFUSE_NOT_READY] = {"not-ready", 503, "not ready", CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_UPSTREAM] = {"upstream-failed", 502, "the upstream did not answer properly", CHALLENGE_NONE, NULL, false},
-    [TG_REFUSE_UPSTREAM_SLOW] = {"upstream-slow", 504, "the upstream did not answer in time", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_UPSTREAM] = {"upstream-failed", 502, "the upstream did not answer properly", CHALLENGE_NONE, NULL,
+                            false},
+    [TG_REFUSE_UPSTREAM_SLOW] = {"upstream-slow", 504, "the upstream did not answer in time", CHALLENGE_NONE, NULL,
+                                 false},
 };
 
 const char *tg_refusal_name(enum tg_refusal why)
@@ -86,10 +89,12 @@ static struct tg_slice challenge_text(struct tg_exchange *ex, const struct refus
 
     switch (r->challenge) {
     case CHALLENGE_REQUEST:
-        return tg_arena_printf(&ex->arena, "Bearer realm=\"" TG_S_FMT "\", error=\"invalid_request\", error_description=\"%s\"",
+        return tg_arena_printf(&ex->arena,
+                               "Bearer realm=\"" TG_S_FMT "\", error=\"invalid_request\", error_description=\"%s\"",
                                TG_S_ARG(realm), ex->credential.what);
     case CHALLENGE_TOKEN:
-        return tg_arena_printf(&ex->arena, "Bearer realm=\"" TG_S_FMT "\", error=\"invalid_token\", error_description=\"%s\"",
+        return tg_arena_printf(&ex->arena,
+                               "Bearer realm=\"" TG_S_FMT "\", error=\"invalid_token\", error_description=\"%s\"",
                                TG_S_ARG(realm), r->description);
     default:
         return tg_arena_printf(&ex->arena, "Bearer realm=\"" TG_S_FMT "\"", TG_S_ARG(realm));
@@ -126,7 +131,8 @@ static void body_problem(struct tg_buf *b, struct tg_exchange *ex, const struct 
     bool quota = w->status == 429 && ex->charge.tier;
 
     tg_buf_addc(b, '{');
-    add_member(b, "type", quota ? TG_S("https://iana.org/assignments/http-problem-types#quota-exceeded") : TG_S("about:blank"));
+    add_member(b, "type",
+               quota ? TG_S("https://iana.org/assignments/http-problem-types#quota-exceeded") : TG_S("about:blank"));
     add_member(b, "title", tg_slice_str(w->title));
     tg_buf_addf(b, ",\"status\":%u", w->status);
     add_member(b, "detail", w->details);
@@ -230,7 +236,8 @@ static struct tg_slice details_of(struct tg_exchange *ex, const struct refusal *
 {
     int i = ex->verdict.policy;
 
-    if (ex->refusal != TG_REFUSE_DENIED || !ex->route->show_error_details || i < 0 || (size_t)i >= ex->route->policy_count)
+    if (ex->refusal != TG_REFUSE_DENIED || !ex->route->show_error_details || i < 0 ||
+        (size_t)i >= ex->route->policy_count)
         return tg_slice_str(r->details);
     const struct tg_policy_text *text = &ex->route->policy_texts[i];
 
@@ -255,7 +262,8 @@ static const char *oauth_error(const struct refusal *r, unsigned status)
     return "invalid_request";
 }
 
-void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *fields, size_t count, struct tg_slice body)
+void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *fields, size_t count,
+               struct tg_slice body)
 {
     struct tg_field common[6], all[24];
     size_t common_count = tg_answer_fields(ex, common);
@@ -298,11 +306,13 @@ static size_t refusal_fields(struct tg_exchange *ex, const struct refusal *r, un
     if (r->challenge != CHALLENGE_NONE)
         out[n++] = (struct tg_field){TG_S("WWW-Authenticate"), challenge_text(ex, r), TG_FIELD_WWW_AUTHENTICATE};
     if (status == 429)
-        out[n++] = (struct tg_field){TG_S("Retry-After"), number(&ex->arena, ex->charge.retry_after_s), TG_FIELD_RETRY_AFTER};
+        out[n++] =
+            (struct tg_field){TG_S("Retry-After"), number(&ex->arena, ex->charge.retry_after_s), TG_FIELD_RETRY_AFTER};
     if (status == 503)
         out[n++] = (struct tg_field){TG_S("Retry-After"), TG_S("5"), TG_FIELD_RETRY_AFTER};
     if (status == 405)
-        out[n++] = (struct tg_field){TG_S("Allow"), TG_S("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), TG_FIELD_OTHER};
+        out[n++] =
+            (struct tg_field){TG_S("Allow"), TG_S("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), TG_FIELD_OTHER};
     return n;
 }
 
@@ -321,7 +331,9 @@ enum tg_next tg_step_reply(struct tg_exchange *ex)
 {
     const struct refusal *r = &refusals[ex->refusal];
     unsigned status = tg_refusal_status(ex);
-    int format = ex->route ? ex->route->error_format : ex->rt ? ex->rt->config->route_defaults.error_format : TG_FORMAT_ZERO;
+    int format = ex->route ? ex->route->error_format
+                 : ex->rt  ? ex->rt->config->route_defaults.error_format
+                           : TG_FORMAT_ZERO;
     const char *title = tg_status_reason(status);
     struct tg_field fields[8];
     struct tg_buf body = {0};

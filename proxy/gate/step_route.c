@@ -55,8 +55,8 @@ static void give_ids(struct tg_exchange *ex)
 }
 
 /*
- * The route for the canonical path, unless the most careless reading of that path (parameters cut off, decoded again) belongs to
- * another route: then an upstream that reads it so would serve what the other route guards.
+ * The route for the canonical path, unless the most careless reading of that path (parameters cut off, decoded again)
+ * belongs to another route: then an upstream that reads it so would serve what the other route guards.
  */
 static enum tg_next find_route(struct tg_exchange *ex)
 {

@@ -53,7 +53,8 @@ static void write_echo(struct tg_exchange *ex, struct tg_buf *b)
         tg_log_json_string(b, tg_buf_slice(&name));
         tg_buf_addc(b, ':');
         /* The caller's token is the one thing not shown: what is pasted from a demo ends in tickets. */
-        tg_log_json_string(b, out.fields[i].id == TG_FIELD_AUTHORIZATION ? TG_S("Bearer (not shown)") : out.fields[i].value);
+        tg_log_json_string(b, out.fields[i].id == TG_FIELD_AUTHORIZATION ? TG_S("Bearer (not shown)")
+                                                                         : out.fields[i].value);
         tg_buf_fini(&name);
     }
     tg_buf_adds(b, "},");

@@ -1,9 +1,9 @@
 /*
  * stream - a non-blocking socket with gathered writes.
  *
- * Invariants: at most one of gather and backlog grows at a time (what is put behind a backlog is flushed into it in order); the
- * write event is armed only while a backlog waits or a connect is under way; after tg_stream_close nothing is called any more.
- * A failed write is told from the loop (`broken`), never from inside put or flush.
+ * Invariants: at most one of gather and backlog grows at a time (what is put behind a backlog is flushed into it in
+ * order); the write event is armed only while a backlog waits or a connect is under way; after tg_stream_close nothing
+ * is called any more. A failed write is told from the loop (`broken`), never from inside put or flush.
  */
 #include "io/stream.h"
 #include "internal.h"

@@ -1,8 +1,8 @@
 /*
  * wheel - a hashed timing wheel whose entries are moved lazily.
  *
- * An entry is filed under the slot of its deadline. Setting it later leaves it where it is: when that slot comes by, the entry
- * is found early and filed anew. So the usual "again in 60 s" of every request is one store.
+ * An entry is filed under the slot of its deadline. Setting it later leaves it where it is: when that slot comes by,
+ * the entry is found early and filed anew. So the usual "again in 60 s" of every request is one store.
  */
 #include "io/wheel.h"
 

@@ -1,9 +1,9 @@
 /*
  * worker - a thread, its loop, its mailbox, its wheel.
  *
- * The loop is made without locks; only the mailbox (a lock-free stack, taken whole and turned round) and its eventfd are
- * touched by other threads. Every callback runs between tg_worker_enter and tg_worker_leave, so that time is read once and
- * what streams gathered is written once.
+ * The loop is made without locks; only the mailbox (a lock-free stack, taken whole and turned round) and its eventfd
+ * are touched by other threads. Every callback runs between tg_worker_enter and tg_worker_leave, so that time is read
+ * once and what streams gathered is written once.
  */
 #include "internal.h"
 #include "base/clock.h"

@@ -1,8 +1,8 @@
 /*
  * call_h1 - one HTTP/1.1 request out and its answer in, on a pooled or a fresh connection.
  *
- * Invariants: after `end` or `failed` the call is over and points to no connection; a connection goes back to the pool only when
- * the request was sent whole, the answer ended where its framing says, and no octet followed it.
+ * Invariants: after `end` or `failed` the call is over and points to no connection; a connection goes back to the pool
+ * only when the request was sent whole, the answer ended where its framing says, and no octet followed it.
  */
 #include "upstream/call.h"
 #include "http/h1_write.h"

@@ -30,7 +30,7 @@ struct tg_upstream_conn {
     struct tg_buf rest;                                  /* a head in parts */
     size_t scanned;
     bool in_body, keep;
-    bool reading, closed;                                /* tg_call_on_readable is on the stack, and frees it when closed */
+    bool reading, closed; /* tg_call_on_readable is on the stack, and frees it when closed */
     unsigned interims;
 };
 

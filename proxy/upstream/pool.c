@@ -1,8 +1,8 @@
 /*
  * pool - connections to endpoints: made, kept idle, taken again.
  *
- * Invariants: a connection is either in its endpoint's idle list (call NULL) or speaks for one call; an idle one that becomes
- * readable is closed, whatever it has to say (RFC 9112 §9.5: nothing it says can be an answer).
+ * Invariants: a connection is either in its endpoint's idle list (call NULL) or speaks for one call; an idle one that
+ * becomes readable is closed, whatever it has to say (RFC 9112 §9.5: nothing it says can be an answer).
  */
 #include "upstream/pool.h"
 #include "base/map.h"

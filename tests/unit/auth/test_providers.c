@@ -71,9 +71,11 @@ static const struct {
     {"a public key", HEAD "    public_key_file: ec.pem\n", NULL},
     {"a secret", HEAD "    secret_file: secret\n    supported_algs: [HS256]\n", NULL},
     {"oct keys of a file", HEAD "    jwks_file: oct.json\n    supported_algs: HS256\n", NULL},
-    {"everything remote", HEAD "    jwks_url: http://k.example.com\n    allow_http: true\n    ca_file: ec.pem\n"
-                               "    token_file: absent\n    proxy: http://p:1\n    max_stale: 1h\n    leeway: none\n"
-                               "    token_use: access\n    groups_claim: roles\n", NULL},
+    {"everything remote",
+     HEAD "    jwks_url: http://k.example.com\n    allow_http: true\n    ca_file: ec.pem\n"
+          "    token_file: absent\n    proxy: http://p:1\n    max_stale: 1h\n    leeway: none\n"
+          "    token_use: access\n    groups_claim: roles\n",
+     NULL},
     {"loopback issuer", "identity_providers:\n  a: {issuer: 'http://127.0.0.1:9000', audiences: x}\n", NULL},
     {"local keys: the issuer is a name only", "identity_providers:\n  a: {issuer: who, audiences: x, jwks: " EC "}\n",
      NULL},
@@ -118,7 +120,8 @@ static const struct {
     {"not a key", HEAD "    public_key_file: secret\n", "public_key_file: "},
     {"not a set", HEAD "    jwks: [1]\n", "jwks: "},
     {"no usable key", HEAD "    jwks: {keys: []}\n", "no usable key in it"},
-    {"only a weak key", HEAD "    jwks: {keys: [{kty: RSA, n: AQAB, e: AQAB, kid: w}]}\n", "no usable key in it, every token of this issuer will be refused: key"},
+    {"only a weak key", HEAD "    jwks: {keys: [{kty: RSA, n: AQAB, e: AQAB, kid: w}]}\n",
+     "no usable key in it, every token of this issuer will be refused: key"},
     {"oct keys without HS", HEAD "    jwks_file: oct.json\n", "no usable key in it, every token"},
     {"key of another type", HEAD "    public_key_file: ec.pem\n    supported_algs: [RS256]\n",
      "no key in it fits supported_algs"},

@@ -86,7 +86,8 @@ static void flattening(void **state)
 
 static void text_and_hashes(void **state)
 {
-    struct tg_claims *claims = claims_of("{\"sub\":\"u1\",\"one\":[\"x\"],\"two\":[\"x\",\"y\"],\"n\":5,\"o\":{\"s\":\"t\"}}");
+    struct tg_claims *claims =
+        claims_of("{\"sub\":\"u1\",\"one\":[\"x\"],\"two\":[\"x\",\"y\"],\"n\":5,\"o\":{\"s\":\"t\"}}");
 
     (void)state;
     assert_true(tg_slice_eq(tg_claims_text(claims, "sub"), TG_S("u1")));
@@ -106,8 +107,8 @@ static void text_and_hashes(void **state)
 
 static void joining(void **state)
 {
-    struct tg_claims *claims =
-        claims_of("{\"a\":[\"x\",null,1.5,true,{\"b\":1},[2],\"\",\"y\",9007199254740993],\"e\":[],\"n\":null,\"s\":\"t\"}");
+    struct tg_claims *claims = claims_of(
+        "{\"a\":[\"x\",null,1.5,true,{\"b\":1},[2],\"\",\"y\",9007199254740993],\"e\":[],\"n\":null,\"s\":\"t\"}");
     static const struct {
         const char *name, *want;
     } rows[] = {{"a", "x,1.5,true,,y,9007199254740993"}, {"e", ""}, {"n", ""}, {"s", "t"}, {"absent", ""}};

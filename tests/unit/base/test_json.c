@@ -132,7 +132,8 @@ static void texts(void **state)
 
 static void every_cut_of_an_object_is_refused(void **state)
 {
-    static const char text[] = "{\"iss\":\"https://\\u00e9\xc3\xa9\\ud83d\\ude00\",\"aud\":[\"a\",{\"n\":-1.5e+3}],\"x\":null}";
+    static const char text[] =
+        "{\"iss\":\"https://\\u00e9\xc3\xa9\\ud83d\\ude00\",\"aud\":[\"a\",{\"n\":-1.5e+3}],\"x\":null}";
 
     (void)state;
     for (size_t cut = 0; cut < sizeof text - 1; cut++)

@@ -24,7 +24,7 @@ struct section {
     const cJSON *routes;
 };
 
-#define ROW(name, member, kind, dflt, min, max, choices, flags, help)                                                   \
+#define ROW(name, member, kind, dflt, min, max, choices, flags, help)                                                  \
     TG_SETTING(struct section, member, name, kind, dflt, min, max, choices, flags, help)
 static const struct tg_setting table[] = {
     ROW("enabled", enabled, TG_SET_BOOL, "true", 0, 0, NULL, 0, "x"),
@@ -62,7 +62,8 @@ static void setup(struct fixture *f, const char *text, const char *where, bool c
     tg_arena_init(&f->arena, NULL, 0);
     if (tg_tree_parse("etc/t.yaml", tg_slice_str(text), &f->tree, &err) != TG_OK)
         fail_msg("%s", err.text);
-    f->ok = tg_settings_read(table, ARRAY_LEN(table), f->tree, f->tree->root, where, camel, &f->arena, &f->s, &f->problems);
+    f->ok =
+        tg_settings_read(table, ARRAY_LEN(table), f->tree, f->tree->root, where, camel, &f->arena, &f->s, &f->problems);
     assert_true(f->ok == (f->problems.errors == 0));
 }
 
@@ -136,7 +137,8 @@ static void all_kinds(void **state)
     assert_true(tg_slice_eq(f.s.audiences.items[0], TG_S("one")));
     assert_true(f.s.algs.set && f.s.algs.count == 1);
     assert_int_equal(f.s.headers.count, 2);
-    assert_true(tg_slice_eq(f.s.headers.names[0], TG_S("X-Email")) && tg_slice_eq(f.s.headers.values[0], TG_S("email")));
+    assert_true(tg_slice_eq(f.s.headers.names[0], TG_S("X-Email")) &&
+                tg_slice_eq(f.s.headers.values[0], TG_S("email")));
     assert_true(cJSON_IsArray(f.s.routes));
     teardown(&f);
 }
@@ -241,7 +243,8 @@ static void the_spelling_of_the_api(void **state)
     assert_string_equal(f.problems.items[0].text, "etc/t.yaml:1:29: errorFormat must be zero, problem or oauth");
     teardown(&f);
     setup(&f, "{\"issuer\":\"i\",\"errorFormta\":\"zero\"}", "", true);
-    assert_string_equal(f.problems.items[0].text, "etc/t.yaml:1:15: errorFormta is not a setting; did you mean errorFormat?");
+    assert_string_equal(f.problems.items[0].text,
+                        "etc/t.yaml:1:15: errorFormta is not a setting; did you mean errorFormat?");
     teardown(&f);
     setup(&f, "{\"issuer\":\"i\",\"errorFormat\":\"zero\",\"error_format\":\"zero\"}", "", true);
     assert_string_equal(f.problems.items[0].text, "etc/t.yaml:1:15: error_format and errorFormat are the same setting");
@@ -265,7 +268,8 @@ static void text_from_the_environment(void **state)
     tg_tree_interpolate(f.tree, digits, NULL, &f.problems);
     tg_tree_override(f.tree, "audiences", "7", "TOLLGATE_AUDIENCES");
     tg_tree_override(f.tree, "workers", "x", "TOLLGATE_WORKERS");
-    assert_false(tg_settings_read(table, ARRAY_LEN(table), f.tree, f.tree->root, "", false, &f.arena, &f.s, &f.problems));
+    assert_false(
+        tg_settings_read(table, ARRAY_LEN(table), f.tree, f.tree->root, "", false, &f.arena, &f.s, &f.problems));
     assert_true(tg_slice_eq(f.s.issuer, TG_S("12345")));
     assert_true(tg_slice_eq(f.s.audiences.items[0], TG_S("7")));
     assert_int_equal(f.problems.count, 1);
@@ -279,10 +283,30 @@ static void durations_and_sizes(void **state)
         const char *text;
         int64_t ms;                                      /* -1: refused */
     } durations[] = {
-        {"0s", 0}, {"500ms", 500}, {"10s", 10000}, {"1m30s", 90000}, {"2h", 7200000}, {"1d2h3m4s5ms", 93784005},
-        {"", -1}, {"10", -1}, {"s", -1}, {"10 s", -1}, {" 10s", -1}, {"-1s", -1}, {"+1s", -1}, {"1.5s", -1}, {"1s1m", -1},
-        {"1s1s", -1}, {"1S", -1}, {"1w", -1}, {"none", -1}, {"1m30", -1}, {"99999999999999999999s", -1},
-        {"9223372036854775807ms", INT64_MAX}, {"9223372036854775808ms", -1}, {"9223372036854775s900ms", -1},
+        {"0s", 0},
+        {"500ms", 500},
+        {"10s", 10000},
+        {"1m30s", 90000},
+        {"2h", 7200000},
+        {"1d2h3m4s5ms", 93784005},
+        {"", -1},
+        {"10", -1},
+        {"s", -1},
+        {"10 s", -1},
+        {" 10s", -1},
+        {"-1s", -1},
+        {"+1s", -1},
+        {"1.5s", -1},
+        {"1s1m", -1},
+        {"1s1s", -1},
+        {"1S", -1},
+        {"1w", -1},
+        {"none", -1},
+        {"1m30", -1},
+        {"99999999999999999999s", -1},
+        {"9223372036854775807ms", INT64_MAX},
+        {"9223372036854775808ms", -1},
+        {"9223372036854775s900ms", -1},
         {"106751991168d", -1},
     };
     static const struct {
@@ -317,8 +341,16 @@ static void nearest(void **state)
     static const struct {
         const char *word, *want;
     } rows[] = {
-        {"leway", "leeway"}, {"leewya", "leeway"}, {"LEEWAY", "leeway"}, {"audience", "audiences"}, {"isuer", "issuer"},
-        {"ti", "to"}, {"healthAddress", "health_address"}, {"health-address", "health_address"}, {"xyz", NULL}, {"", NULL},
+        {"leway", "leeway"},
+        {"leewya", "leeway"},
+        {"LEEWAY", "leeway"},
+        {"audience", "audiences"},
+        {"isuer", "issuer"},
+        {"ti", "to"},
+        {"healthAddress", "health_address"},
+        {"health-address", "health_address"},
+        {"xyz", NULL},
+        {"", NULL},
         {"completely_different", NULL},
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL},
     };

@@ -262,7 +262,8 @@ static void memory_is_touched_when_used(void **state)
 static void windows_of_two_lengths(void **state)
 {
     struct tg_shard *t = tg_shard_new(1024);
-    struct tg_shard_window day = {86400 * 20000u, 86400, 86400 * 19999u + 7}, second = {86400 * 19999u + 8, 1, 86400 * 19999u + 7};
+    struct tg_shard_window day = {86400 * 20000u, 86400, 86400 * 19999u + 7},
+                           second = {86400 * 19999u + 8, 1, 86400 * 19999u + 7};
     uint32_t used;
 
     (void)state;

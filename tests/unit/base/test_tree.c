@@ -178,7 +178,8 @@ static void expect_place(const struct tg_tree *tree, const char *path, const cha
 static void places(void **state)
 {
     struct tg_tree *yaml = must("t.yaml", "a: 1\nb:\n  c: [x, {d: e}]\nf: &y {g: h}\ni: *y\n");
-    struct tg_tree *json = must("t.json", " {\"a\" : -1.5e3,\n  \"b\\\"\": [true ,null,\n \"\xc3\xa9,\\\\\", {\"d\":[]}]\n}\n");
+    struct tg_tree *json =
+        must("t.json", " {\"a\" : -1.5e3,\n  \"b\\\"\": [true ,null,\n \"\xc3\xa9,\\\\\", {\"d\":[]}]\n}\n");
     unsigned line = 7, column = 7;
 
     (void)state;
@@ -258,7 +259,8 @@ static void limits(void **state)
 /* Cuts and changed bytes are read or refused with a place, nothing else. */
 static void every_cut_and_change(void **state)
 {
-    static const char text[] = "a: &x {k: [1, \"t\\u00e9\"]}\n? b\n: *x\n- c: |\n  z\nd: !!str 1 # e\n%F: '''\"\n--- >\n";
+    static const char text[] =
+        "a: &x {k: [1, \"t\\u00e9\"]}\n? b\n: *x\n- c: |\n  z\nd: !!str 1 # e\n%F: '''\"\n--- >\n";
 
     (void)state;
     for (size_t cut = 0; cut < sizeof text; cut++) {

@@ -19,11 +19,13 @@ static inline void bench_init(struct bench *b)
 {
     static const char yaml[] =
         "policies:\n"
-        "  - {name: staff, ppl: {allow: {and: [{domain: {is: example.com}}]}}, explanation: only staff, remediation: ask}\n"
+        "  - {name: staff, ppl: {allow: {and: [{domain: {is: example.com}}]}}, explanation: only staff, remediation: "
+        "ask}\n"
         "identity_providers: {corp: {issuer: https://idp.test, audiences: [my-api], jwks_file: k.json, leeway: 0s,\n"
         "                            groups_claim: teams}, other: {issuer: https://o.test, audiences: [x]}}\n"
         "routes:\n"
-        "  - {name: open, from: https://open.test, to: 'http://127.0.0.1:1', allow_public_unauthenticated_access: true}\n"
+        "  - {name: open, from: https://open.test, to: 'http://127.0.0.1:1', allow_public_unauthenticated_access: "
+        "true}\n"
         "  - {name: only, from: https://only.test, to: 'http://127.0.0.1:1', identity_providers: [other],\n"
         "     allow_any_authenticated_user: true}\n"
         "  - {name: api, prefix: /api, to: 'http://127.0.0.1:1', policies: [staff]}\n"

@@ -155,7 +155,10 @@ static void policy_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(told), cmocka_unit_test(as_json), cmocka_unit_test(with_a_token), cmocka_unit_test(policy_alone),
+        cmocka_unit_test(told),
+        cmocka_unit_test(as_json),
+        cmocka_unit_test(with_a_token),
+        cmocka_unit_test(policy_alone),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

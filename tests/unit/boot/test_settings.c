@@ -40,13 +40,17 @@ static const struct {
     const char *warning;                                 /* part of a warning; NULL: any or none */
 } cases[] = {
     {"the shortest", GOOD, NULL, NULL},
-    {"JSON", "{\"upstream\":\"http://127.0.0.1:3000\",\"identity_providers\":{\"c\":{\"issuer\":\"https://i.test\","
-             "\"audiences\":[\"a\"]}}}", NULL, NULL},
+    {"JSON",
+     "{\"upstream\":\"http://127.0.0.1:3000\",\"identity_providers\":{\"c\":{\"issuer\":\"https://i.test\","
+     "\"audiences\":[\"a\"]}}}",
+     NULL, NULL},
     {"nothing at all shows how to begin", "", "the shortest that works: {upstream:", NULL},
     {"nothing to forward to", IDP, "neither `upstream` nor `routes`", NULL},
     {"the example of that message works",
-     "{upstream: \"http://127.0.0.1:3000\", identity_providers: {corp: {issuer: \"https://idp.example.com\", audiences: "
-     "[my-api]}}}", NULL, NULL},
+     "{upstream: \"http://127.0.0.1:3000\", identity_providers: {corp: {issuer: \"https://idp.example.com\", "
+     "audiences: "
+     "[my-api]}}}",
+     NULL, NULL},
     {"a list is no configuration", "- a\n", "must be a mapping", NULL},
     {"broken YAML", "a: [", "t.yaml:", NULL},
     {"unknown name", GOOD "adress: x\n", "t.yaml:3:1: adress is not a setting; did you mean address?", NULL},
@@ -61,8 +65,8 @@ static const struct {
     {"Pomerium's login", GOOD "idp_provider: google\n", "idp_provider is not supported yet", NULL},
     {"routes and upstream", GOOD "routes: []\n", "cannot be beside routes", NULL},
     {"no providers", UP, NULL, "nobody can be authenticated"},
-    {"no providers, all public",
-     "routes: [{to: \"http://127.0.0.1:1\", allow_public_unauthenticated_access: true}]\n", NULL, NULL},
+    {"no providers, all public", "routes: [{to: \"http://127.0.0.1:1\", allow_public_unauthenticated_access: true}]\n",
+     NULL, NULL},
     {"several addresses", GOOD "address: [\"127.0.0.1:1\", \"[::1]:1\", \"unix:/run/t.sock\"]\n", NULL, NULL},
     {"a name is no address", GOOD "address: localhost:80\n", "address: \"localhost:80\"", NULL},
     {"no port", GOOD "address: 127.0.0.1\n", "address:", NULL},

@@ -35,15 +35,19 @@ static const struct {
     {"a dollar that is none", "upstream: http://127.0.0.1:1\nrealm: $${x}\n" IDP, "realm: \"$${x}\"", NULL},
     {"request headers are masked",
      "routes: [{to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, set_request_headers: {Authorization: "
-     "hidden}}]\n" IDP, "Authorization: \"********\"", "hidden"},
+     "hidden}}]\n" IDP,
+     "Authorization: \"********\"", "hidden"},
     {"in the short form too",
-     "upstream: {to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, set_request_headers: {X-Key: hidden}}\n"
-     IDP, "X-Key: \"********\"", "hidden"},
+     "upstream: {to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, set_request_headers: {X-Key: "
+     "hidden}}\n" IDP,
+     "X-Key: \"********\"", "hidden"},
     {"the user part of a URL",
      "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], proxy: "
-     "\"http://u:hidden@p.test:1\"}}\n", "********@p.test:1", "hidden"},
+     "\"http://u:hidden@p.test:1\"}}\n",
+     "********@p.test:1", "hidden"},
     {"the private part of a key",
-     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], supported_algs: [EdDSA],"
+     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], supported_algs: "
+     "[EdDSA],"
      " jwks: {keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, d: hidden}]}}}\n",
      "d: \"********\"", "hidden"},
 };

@@ -177,7 +177,10 @@ static void keys_are_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(minted), cmocka_unit_test(own_keys), cmocka_unit_test(broken_tokens), cmocka_unit_test(keys_are_kept),
+        cmocka_unit_test(minted),
+        cmocka_unit_test(own_keys),
+        cmocka_unit_test(broken_tokens),
+        cmocka_unit_test(keys_are_kept),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

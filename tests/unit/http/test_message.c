@@ -1,3 +1,4 @@
+/* test_message - field ids, methods, look-ups and comma lists of heads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

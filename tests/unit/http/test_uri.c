@@ -1,3 +1,4 @@
+/* test_uri - the canonical path, authorities and URLs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

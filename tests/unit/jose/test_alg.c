@@ -1,3 +1,4 @@
+/* test_alg - names of algorithms. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* test_jwk - which keys are taken, which are skipped and why. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,59 +23,63 @@ static struct tg_jwks *parse(const char *json, bool hmac)
 }
 
 #define X32 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-static const struct { const char *why, *key; const char *reason; } keys[] = {
-    {"RSA",                          A2_MEMBERS, NULL},
-    {"P-256",                        A3_MEMBERS, NULL},
-    {"P-521",                        A4_MEMBERS, NULL},
-    {"Ed25519",                      RFC8037_MEMBERS, NULL},
-    {"everything said",              A3_MEMBERS ",\"kid\":\"a\",\"use\":\"sig\",\"alg\":\"ES256\",\"key_ops\":[\"verify\"]", NULL},
-    {"RFC 9864 alg name",            RFC8037_MEMBERS ",\"alg\":\"Ed25519\"", NULL},
-    {"§4.3 more operations",         A3_MEMBERS ",\"key_ops\":[\"sign\",\"verify\"]", NULL},
-    {"private member ignored",       A3_MEMBERS ",\"d\":\"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI\"", NULL},
-    {"private member broken",        A3_MEMBERS ",\"d\":17", NULL},
-    {"unknown members ignored",      A3_MEMBERS ",\"x5u\":\"http://127.0.0.1/\",\"zz\":[1]", NULL},
-    {"symmetric, not asked for",     "\"kty\":\"oct\",\"k\":\"" X32 "\"", "symmetric"},
-    {"no kty",                       "\"kid\":\"u4\"", "kty"},
-    {"kty number",                   "\"kty\":1", "kty"},
-    {"kty unknown",                  "\"kty\":\"AKP\",\"alg\":\"ES256\",\"pub\":\"AAAA\"", "kty"},
-    {"kty case",                     "\"kty\":\"ec\",\"crv\":\"P-256\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "kty"},
-    {"kty of another type",          "\"kty\":\"RSA\",\"crv\":\"P-256\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "RSA"},
-    {"curve unknown",                "\"kty\":\"EC\",\"crv\":\"secp256k1\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "crv"},
-    {"curve absent",                 "\"kty\":\"EC\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "crv"},
-    {"X25519",                       "\"kty\":\"OKP\",\"crv\":\"X25519\",\"x\":\"" RFC8037_X "\"", "crv"},
-    {"Ed448",                        "\"kty\":\"OKP\",\"crv\":\"Ed448\",\"x\":\"" RFC8037_X "\"", "crv"},
-    {"use enc",                      A3_MEMBERS ",\"use\":\"enc\"", "use"},
-    {"use is case-sensitive",        A3_MEMBERS ",\"use\":\"SIG\"", "use"},
-    {"use no text",                  A3_MEMBERS ",\"use\":null", "use"},
-    {"operations without verify",    A3_MEMBERS ",\"key_ops\":[\"sign\"]", "key_ops"},
-    {"operations empty",             A3_MEMBERS ",\"key_ops\":[]", "key_ops"},
-    {"operations no list",           A3_MEMBERS ",\"key_ops\":\"verify\"", "key_ops"},
-    {"operations with a number",     A3_MEMBERS ",\"key_ops\":[\"verify\",1]", "key_ops"},
-    {"kid number",                   A3_MEMBERS ",\"kid\":1", "kid"},
-    {"alg for encryption",           A2_MEMBERS ",\"alg\":\"RSA-OAEP\"", "alg"},
-    {"alg none",                     A2_MEMBERS ",\"alg\":\"none\"", "alg"},
-    {"alg no text",                  A2_MEMBERS ",\"alg\":[\"RS256\"]", "alg"},
-    {"alg of another type",          A2_MEMBERS ",\"alg\":\"ES256\"", "not for ES256"},
-    {"alg of another curve",         A3_MEMBERS ",\"alg\":\"ES384\"", "not for ES384"},
-    {"RSA key as HMAC",              A2_MEMBERS ",\"alg\":\"HS256\"", "not for HS256"},
-    {"e = 1",                        "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQ\"", "exponent"},
-    {"e = 3",                        "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"Aw\"", "exponent"},
-    {"e even",                       "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQAC\"", "exponent"},
-    {"e of 72 bits",                 "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQAAAAAAAAAB\"", "exponent"},
-    {"e empty",                      "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"\"", "RSA"},
-    {"n in padded base64",           "\"kty\":\"RSA\",\"n\":\"AQAB====\",\"e\":\"AQAB\"", "RSA"},
-    {"n absent",                     "\"kty\":\"RSA\",\"e\":\"AQAB\"", "RSA"},
-    {"n short",                      "\"kty\":\"RSA\",\"n\":\"" A3_X "\",\"e\":\"AQAB\"", "bits"},
-    {"n zero",                       "\"kty\":\"RSA\",\"n\":\"" X32 "\",\"e\":\"AQAB\"", "bits"},
-    {"off the curve",                "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" A3_Y "\",\"y\":\"" A3_X "\"", "curve"},
-    {"zero point",                   "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" X32 "\",\"y\":\"" X32 "\"", "curve"},
-    {"another curve's coordinates",  "\"kty\":\"EC\",\"crv\":\"P-384\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "48 bytes"},
-    {"coordinate cut",               "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" A3_X "\",\"y\":\"AAAA\"", "32 bytes"},
-    {"y absent",                     "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" A3_X "\"", "coordinates"},
-    {"Ed25519 of 3 bytes",           "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"", "3 bytes"},
-    {"Ed25519 order 1",              "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"", "order"},
-    {"Ed25519 order 1, sign set",    "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA\"", "order"},
-    {"Ed25519 order 4",              "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"" X32 "\"", "order"},
+static const struct { const char *why, *key; const char *reason;
+} keys[] = {
+    {"RSA", A2_MEMBERS, NULL},
+    {"P-256", A3_MEMBERS, NULL},
+    {"P-521", A4_MEMBERS, NULL},
+    {"Ed25519", RFC8037_MEMBERS, NULL},
+    {"everything said", A3_MEMBERS ",\"kid\":\"a\",\"use\":\"sig\",\"alg\":\"ES256\",\"key_ops\":[\"verify\"]", NULL},
+    {"RFC 9864 alg name", RFC8037_MEMBERS ",\"alg\":\"Ed25519\"", NULL},
+    {"§4.3 more operations", A3_MEMBERS ",\"key_ops\":[\"sign\",\"verify\"]", NULL},
+    {"private member ignored", A3_MEMBERS ",\"d\":\"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI\"", NULL},
+    {"private member broken", A3_MEMBERS ",\"d\":17", NULL},
+    {"unknown members ignored", A3_MEMBERS ",\"x5u\":\"http://127.0.0.1/\",\"zz\":[1]", NULL},
+    {"symmetric, not asked for", "\"kty\":\"oct\",\"k\":\"" X32 "\"", "symmetric"},
+    {"no kty", "\"kid\":\"u4\"", "kty"},
+    {"kty number", "\"kty\":1", "kty"},
+    {"kty unknown", "\"kty\":\"AKP\",\"alg\":\"ES256\",\"pub\":\"AAAA\"", "kty"},
+    {"kty case", "\"kty\":\"ec\",\"crv\":\"P-256\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "kty"},
+    {"kty of another type", "\"kty\":\"RSA\",\"crv\":\"P-256\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "RSA"},
+    {"curve unknown", "\"kty\":\"EC\",\"crv\":\"secp256k1\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "crv"},
+    {"curve absent", "\"kty\":\"EC\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"", "crv"},
+    {"X25519", "\"kty\":\"OKP\",\"crv\":\"X25519\",\"x\":\"" RFC8037_X "\"", "crv"},
+    {"Ed448", "\"kty\":\"OKP\",\"crv\":\"Ed448\",\"x\":\"" RFC8037_X "\"", "crv"},
+    {"use enc", A3_MEMBERS ",\"use\":\"enc\"", "use"},
+    {"use is case-sensitive", A3_MEMBERS ",\"use\":\"SIG\"", "use"},
+    {"use no text", A3_MEMBERS ",\"use\":null", "use"},
+    {"operations without verify", A3_MEMBERS ",\"key_ops\":[\"sign\"]", "key_ops"},
+    {"operations empty", A3_MEMBERS ",\"key_ops\":[]", "key_ops"},
+    {"operations no list", A3_MEMBERS ",\"key_ops\":\"verify\"", "key_ops"},
+    {"operations with a number", A3_MEMBERS ",\"key_ops\":[\"verify\",1]", "key_ops"},
+    {"kid number", A3_MEMBERS ",\"kid\":1", "kid"},
+    {"alg for encryption", A2_MEMBERS ",\"alg\":\"RSA-OAEP\"", "alg"},
+    {"alg none", A2_MEMBERS ",\"alg\":\"none\"", "alg"},
+    {"alg no text", A2_MEMBERS ",\"alg\":[\"RS256\"]", "alg"},
+    {"alg of another type", A2_MEMBERS ",\"alg\":\"ES256\"", "not for ES256"},
+    {"alg of another curve", A3_MEMBERS ",\"alg\":\"ES384\"", "not for ES384"},
+    {"RSA key as HMAC", A2_MEMBERS ",\"alg\":\"HS256\"", "not for HS256"},
+    {"e = 1", "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQ\"", "exponent"},
+    {"e = 3", "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"Aw\"", "exponent"},
+    {"e even", "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQAC\"", "exponent"},
+    {"e of 72 bits", "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQAAAAAAAAAB\"", "exponent"},
+    {"e empty", "\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"\"", "RSA"},
+    {"n in padded base64", "\"kty\":\"RSA\",\"n\":\"AQAB====\",\"e\":\"AQAB\"", "RSA"},
+    {"n absent", "\"kty\":\"RSA\",\"e\":\"AQAB\"", "RSA"},
+    {"n short", "\"kty\":\"RSA\",\"n\":\"" A3_X "\",\"e\":\"AQAB\"", "bits"},
+    {"n zero", "\"kty\":\"RSA\",\"n\":\"" X32 "\",\"e\":\"AQAB\"", "bits"},
+    {"off the curve", "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" A3_Y "\",\"y\":\"" A3_X "\"", "curve"},
+    {"zero point", "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" X32 "\",\"y\":\"" X32 "\"", "curve"},
+    {"another curve's coordinates", "\"kty\":\"EC\",\"crv\":\"P-384\",\"x\":\"" A3_X "\",\"y\":\"" A3_Y "\"",
+     "48 bytes"},
+    {"coordinate cut", "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" A3_X "\",\"y\":\"AAAA\"", "32 bytes"},
+    {"y absent", "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" A3_X "\"", "coordinates"},
+    {"Ed25519 of 3 bytes", "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"", "3 bytes"},
+    {"Ed25519 order 1", "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"",
+     "order"},
+    {"Ed25519 order 1, sign set",
+     "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA\"", "order"},
+    {"Ed25519 order 4", "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"" X32 "\"", "order"},
 };
 
 static void each_key(void **state)
@@ -226,8 +231,9 @@ static void secrets(void **state)
 
 static void printed_again(void **state)
 {
-    static const char all[] = "{\"keys\":[{" A2_MEMBERS ",\"kid\":\"a\\\"\\u00e9\"},{" A3_MEMBERS ",\"alg\":\"ES256\",\"kid\":\"\"},{"
-                              A4_MEMBERS "},{" RFC8037_MEMBERS ",\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\"}]}";
+    static const char all[] = "{\"keys\":[{" A2_MEMBERS ",\"kid\":\"a\\\"\\u00e9\"},{" A3_MEMBERS
+                              ",\"alg\":\"ES256\",\"kid\":\"\"},{" A4_MEMBERS "},{" RFC8037_MEMBERS
+                              ",\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\"}]}";
     struct tg_jwks *set = parse(all, false), *again;
     struct tg_buf b = {0}, b2 = {0};
 
@@ -363,7 +369,8 @@ static void pem_others(void **state)
     X509_gmtime_adj(X509_getm_notAfter(cert), 60);
     X509_set_pubkey(cert, pkey);
     assert_true(X509_sign(cert, pkey, EVP_sha256()) > 0);
-    BIO_puts(bio, "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"); /* openssl ecparam */
+    BIO_puts(bio,
+             "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"); /* openssl ecparam */
     PEM_write_bio_X509(bio, cert);
     check_pem("certificate behind parameters", text = bio_text(bio), TG_OK);
     free(text);
@@ -378,9 +385,11 @@ static void pem_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_key), cmocka_unit_test(small_order_by_hex), cmocka_unit_test(sets),
-        cmocka_unit_test(too_many), cmocka_unit_test(secrets), cmocka_unit_test(printed_again), cmocka_unit_test(covering),
-        cmocka_unit_test(pem_forms), cmocka_unit_test(pem_others),
+        cmocka_unit_test(each_key),   cmocka_unit_test(small_order_by_hex),
+        cmocka_unit_test(sets),       cmocka_unit_test(too_many),
+        cmocka_unit_test(secrets),    cmocka_unit_test(printed_again),
+        cmocka_unit_test(covering),   cmocka_unit_test(pem_forms),
+        cmocka_unit_test(pem_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

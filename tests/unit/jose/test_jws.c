@@ -1,3 +1,4 @@
+/* test_jws - splitting and verifying compact signatures. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -116,43 +117,46 @@ static void sign_hs256(const char *header, size_t header_len, struct tg_buf *tok
 
 static void headers(void **state)
 {
-    static const struct { const char *why, *header; enum tg_status want; } cases[] = {
-        {"plain",                  "{\"alg\":\"HS256\"}", TG_OK},
-        {"spaces",                 " { \"alg\" : \"HS256\" }\r\n", TG_OK},
-        {"alg by escape",          "{\"alg\":\"\\u0048S256\"}", TG_OK},
-        {"members nobody knows",   "{\"x\":[1,{}],\"alg\":\"HS256\",\"zip\":\"DEF\"}", TG_OK},
-        {"keys in the token",      "{\"alg\":\"HS256\",\"jku\":\"http://127.0.0.1/\",\"jwk\":{\"kty\":\"oct\",\"k\":\"AAAA\"},"
-                                   "\"x5u\":1,\"x5c\":[]}", TG_OK},
-        {"typ and cty",            "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"cty\":\"\"}", TG_OK},
-        {"any kid, one PEM key",   "{\"alg\":\"HS256\",\"kid\":\"x\"}", TG_OK},
-        {"another alg",            "{\"alg\":\"HS384\"}", TG_BAD_INPUT},
-        {"none",                   "{\"alg\":\"none\"}", TG_BAD_INPUT},
-        {"alg in another case",    "{\"alg\":\"hs256\"}", TG_BAD_INPUT},
+    static const struct { const char *why, *header; enum tg_status want;
+    } cases[] = {
+        {"plain", "{\"alg\":\"HS256\"}", TG_OK},
+        {"spaces", " { \"alg\" : \"HS256\" }\r\n", TG_OK},
+        {"alg by escape", "{\"alg\":\"\\u0048S256\"}", TG_OK},
+        {"members nobody knows", "{\"x\":[1,{}],\"alg\":\"HS256\",\"zip\":\"DEF\"}", TG_OK},
+        {"keys in the token",
+         "{\"alg\":\"HS256\",\"jku\":\"http://127.0.0.1/\",\"jwk\":{\"kty\":\"oct\",\"k\":\"AAAA\"},"
+         "\"x5u\":1,\"x5c\":[]}",
+         TG_OK},
+        {"typ and cty", "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"cty\":\"\"}", TG_OK},
+        {"any kid, one PEM key", "{\"alg\":\"HS256\",\"kid\":\"x\"}", TG_OK},
+        {"another alg", "{\"alg\":\"HS384\"}", TG_BAD_INPUT},
+        {"none", "{\"alg\":\"none\"}", TG_BAD_INPUT},
+        {"alg in another case", "{\"alg\":\"hs256\"}", TG_BAD_INPUT},
         {"member in another case", "{\"Alg\":\"HS256\"}", TG_BAD_INPUT},
-        {"alg with NUL",           "{\"alg\":\"HS256\\u0000\"}", TG_BAD_INPUT},
-        {"alg absent",             "{}", TG_BAD_INPUT},
-        {"alg null",               "{\"alg\":null}", TG_BAD_INPUT},
-        {"alg list",               "{\"alg\":[\"HS256\"]}", TG_BAD_INPUT},
-        {"alg twice",              "{\"alg\":\"HS256\",\"alg\":\"HS256\"}", TG_BAD_INPUT},
-        {"alg twice by escape",    "{\"alg\":\"HS256\",\"\\u0061lg\":\"HS256\"}", TG_BAD_INPUT},
-        {"crit",                   "{\"alg\":\"HS256\",\"crit\":[\"x\"],\"x\":1}", TG_BAD_INPUT},
-        {"crit empty",             "{\"alg\":\"HS256\",\"crit\":[]}", TG_BAD_INPUT},
-        {"crit null",              "{\"alg\":\"HS256\",\"crit\":null}", TG_BAD_INPUT},
-        {"b64 false",              "{\"alg\":\"HS256\",\"b64\":false}", TG_BAD_INPUT},
-        {"b64 true",               "{\"alg\":\"HS256\",\"b64\":true}", TG_BAD_INPUT},
-        {"kid number",             "{\"alg\":\"HS256\",\"kid\":1}", TG_BAD_INPUT},
-        {"kid null",               "{\"alg\":\"HS256\",\"kid\":null}", TG_BAD_INPUT},
-        {"typ number",             "{\"alg\":\"HS256\",\"typ\":1}", TG_BAD_INPUT},
-        {"cty list",               "{\"alg\":\"HS256\",\"cty\":[]}", TG_BAD_INPUT},
-        {"a list",                 "[\"alg\",\"HS256\"]", TG_BAD_INPUT},
-        {"text",                   "\"HS256\"", TG_BAD_INPUT},
-        {"empty",                  "", TG_BAD_INPUT},
-        {"two objects",            "{\"alg\":\"HS256\"}{}", TG_BAD_INPUT},
-        {"trailing comma",         "{\"alg\":\"HS256\",}", TG_BAD_INPUT},
-        {"invalid UTF-8",          "{\"alg\":\"HS256\",\"x\":\"\xff\"}", TG_BAD_INPUT},
-        {"BOM",                    "\xef\xbb\xbf{\"alg\":\"HS256\"}", TG_BAD_INPUT},
-        {"lone surrogate",         "{\"alg\":\"HS256\",\"x\":\"\\ud800\"}", TG_BAD_INPUT},
-        {"too deep",               "{\"alg\":\"HS256\",\"x\":[[[[[[[[[[1]]]]]]]]]]}", TG_BAD_INPUT},
+        {"alg with NUL", "{\"alg\":\"HS256\\u0000\"}", TG_BAD_INPUT},
+        {"alg absent", "{}", TG_BAD_INPUT},
+        {"alg null", "{\"alg\":null}", TG_BAD_INPUT},
+        {"alg list", "{\"alg\":[\"HS256\"]}", TG_BAD_INPUT},
+        {"alg twice", "{\"alg\":\"HS256\",\"alg\":\"HS256\"}", TG_BAD_INPUT},
+        {"alg twice by escape", "{\"alg\":\"HS256\",\"\\u0061lg\":\"HS256\"}", TG_BAD_INPUT},
+        {"crit", "{\"alg\":\"HS256\",\"crit\":[\"x\"],\"x\":1}", TG_BAD_INPUT},
+        {"crit empty", "{\"alg\":\"HS256\",\"crit\":[]}", TG_BAD_INPUT},
+        {"crit null", "{\"alg\":\"HS256\",\"crit\":null}", TG_BAD_INPUT},
+        {"b64 false", "{\"alg\":\"HS256\",\"b64\":false}", TG_BAD_INPUT},
+        {"b64 true", "{\"alg\":\"HS256\",\"b64\":true}", TG_BAD_INPUT},
+        {"kid number", "{\"alg\":\"HS256\",\"kid\":1}", TG_BAD_INPUT},
+        {"kid null", "{\"alg\":\"HS256\",\"kid\":null}", TG_BAD_INPUT},
+        {"typ number", "{\"alg\":\"HS256\",\"typ\":1}", TG_BAD_INPUT},
+        {"cty list", "{\"alg\":\"HS256\",\"cty\":[]}", TG_BAD_INPUT},
+        {"a list", "[\"alg\",\"HS256\"]", TG_BAD_INPUT},
+        {"text", "\"HS256\"", TG_BAD_INPUT},
+        {"empty", "", TG_BAD_INPUT},
+        {"two objects", "{\"alg\":\"HS256\"}{}", TG_BAD_INPUT},
+        {"trailing comma", "{\"alg\":\"HS256\",}", TG_BAD_INPUT},
+        {"invalid UTF-8", "{\"alg\":\"HS256\",\"x\":\"\xff\"}", TG_BAD_INPUT},
+        {"BOM", "\xef\xbb\xbf{\"alg\":\"HS256\"}", TG_BAD_INPUT},
+        {"lone surrogate", "{\"alg\":\"HS256\",\"x\":\"\\ud800\"}", TG_BAD_INPUT},
+        {"too deep", "{\"alg\":\"HS256\",\"x\":[[[[[[[[[[1]]]]]]]]]]}", TG_BAD_INPUT},
     };
     struct tg_jwks *keys;
 
@@ -451,9 +455,10 @@ static void many_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rfc_vectors), cmocka_unit_test(strangers), cmocka_unit_test(headers),
-        cmocka_unit_test(large_header), cmocka_unit_test(structure), cmocka_unit_test(parts_of_a_token), cmocka_unit_test(selection),
-        cmocka_unit_test(ecdsa_forgeries), cmocka_unit_test(other_forgeries), cmocka_unit_test(many_threads),
+        cmocka_unit_test(rfc_vectors),  cmocka_unit_test(strangers),       cmocka_unit_test(headers),
+        cmocka_unit_test(large_header), cmocka_unit_test(structure),       cmocka_unit_test(parts_of_a_token),
+        cmocka_unit_test(selection),    cmocka_unit_test(ecdsa_forgeries), cmocka_unit_test(other_forgeries),
+        cmocka_unit_test(many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,3 +1,4 @@
+/* test_mint - signing, and libjwt as differential partner. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
