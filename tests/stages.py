@@ -137,11 +137,12 @@ def unit(tree):
         env=SANITIZED,
         shown=0,
     )
-    try:
-        with open(os.path.join(where, "meson-logs", "testlog.json"), encoding="utf-8") as f:
-            programs = [json.loads(line) for line in f]
-    except FileNotFoundError:
+    # A wrapper's name becomes part of the log's name.
+    logs = glob.glob(os.path.join(where, "meson-logs", "testlog*.json"))
+    if not logs:
         raise Failed("meson test ran nothing; see " + log_of("unit-" + tree))
+    with open(max(logs, key=os.path.getmtime), encoding="utf-8") as f:
+        programs = [json.loads(line) for line in f]
     passed = failed = 0
     for p in programs:
         out = (p.get("stdout") or "") + "\n" + (p.get("stderr") or "")

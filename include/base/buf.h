@@ -58,7 +58,7 @@ void tg_buf_reserve(struct tg_buf *b, size_t more);      /* room for `more` byte
 void tg_buf_add(struct tg_buf *b, const void *p, size_t n);
 void tg_buf_adds(struct tg_buf *b, const char *s);
 void tg_buf_addf(struct tg_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void tg_buf_vaddf(struct tg_buf *b, const char *fmt, va_list ap);
+void tg_buf_vaddf(struct tg_buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 void tg_buf_drop(struct tg_buf *b, size_t n);            /* the first n bytes */
 static inline void tg_buf_add_slice(struct tg_buf *b, struct tg_slice s) { tg_buf_add(b, s.ptr, s.len); }
 static inline void tg_buf_addc(struct tg_buf *b, char c) { tg_buf_add(b, &c, 1); }

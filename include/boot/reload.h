@@ -11,7 +11,5 @@
 
 /* Blocks the signals tg_serve waits for, ignores SIGPIPE. Before any thread is started. */
 void tg_signals_block(void);
-/* Whether a stop has been asked for already (polled between the steps of a slow start). */
-bool tg_signals_stop_pending(void);
 /* Serves until stopped; `path` is what SIGHUP reads again (NULL: reload is refused). Returns an exit code. */
 int tg_serve(struct tg_server *server, const char *path);

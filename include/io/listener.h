@@ -32,5 +32,7 @@ struct tg_listener;
 /* Accepts on `fd` in this worker's loop until freed. `accepted` owns the new descriptor (non-blocking, TCP_NODELAY). */
 struct tg_listener *tg_listener_new(struct tg_worker *w, int fd,
                                     void (*accepted)(void *arg, int fd, const struct sockaddr *peer), void *arg);
+/* Takes what has connected already: closing would reset it. */
+void tg_listener_sweep(struct tg_listener *l);
 /* Stops accepting and closes the descriptor unless it is shared (`close_fd`). NULL is fine. */
 void tg_listener_free(struct tg_listener *l, bool close_fd);

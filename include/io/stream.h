@@ -25,7 +25,7 @@ struct tg_stream_events {
 
 struct tg_stream {
     int fd;                                              /* -1: closed */
-    bool paused, connecting, failed;
+    bool paused, connecting, failed, ending;
     struct tg_worker *worker;
     const struct tg_stream_events *events;
     struct event read_event, write_event;
@@ -64,9 +64,10 @@ void tg_stream_put(struct tg_stream *s, const void *bytes, size_t n); /* not cop
 void tg_stream_put_copy(struct tg_stream *s, const void *bytes, size_t n); /* short ones, up to 64 bytes: copied */
 void tg_stream_flush(struct tg_stream *s);
 static inline size_t tg_stream_backlog(const struct tg_stream *s) { return s->backlog.len - s->backlog_sent; }
+size_t tg_stream_unread(const struct tg_stream *s);      /* octets, here and in the kernel, not taken by the peer */
 /* Nothing noted and nothing in the backlog. */
 static inline bool tg_stream_is_drained(const struct tg_stream *s) { return !s->gather && tg_stream_backlog(s) == 0; }
-void tg_stream_end(struct tg_stream *s);                 /* flushes what it can, then says FIN (shutdown of writing) */
+void tg_stream_end(struct tg_stream *s);                 /* says FIN once all that was put has gone out */
 
 /* A peek: false when the peer has ended or sent something unasked (a pooled connection that is no longer usable). */
 bool tg_stream_is_quiet(const struct tg_stream *s);

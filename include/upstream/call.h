@@ -68,6 +68,7 @@ void tg_call_start(struct tg_call *call, bool fresh);
 void tg_call_data(struct tg_call *call, struct tg_slice data);
 void tg_call_end(struct tg_call *call, const struct tg_head *trailers); /* the request is complete; raw: half-closes */
 void tg_call_flush(struct tg_call *call);
+bool tg_call_is_connected(const struct tg_call *call);   /* before that, no octet has gone out */
 size_t tg_call_backlog(const struct tg_call *call);
 void tg_call_pause(struct tg_call *call);                /* no more data for now */
 void tg_call_resume(struct tg_call *call);

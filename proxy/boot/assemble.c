@@ -2,14 +2,17 @@
  * assemble - services in order up, in reverse order down.
  */
 #include "boot/assemble.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "gate/gate.h"
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #define LIMIT_KEYS (1u << 20)
+#define KEYS_WAIT_MS 5000
 
 struct tg_serving {                                      /* one worker and what it serves with */
     struct tg_server *server;
@@ -46,6 +49,7 @@ static void stop_listening(struct tg_worker *w, void *arg)
 
         if (!s->listeners[i])
             continue;
+        tg_listener_sweep(s->listeners[i]);
         tg_listener_free(s->listeners[i], own);
         s->listeners[i] = NULL;
         if (own)
@@ -207,6 +211,24 @@ enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *set
     return TG_OK;
 }
 
+/*
+ * Keys of a provider that is new, or whose URL changed, are fetched before the workers change over: else its tokens would be 503 in
+ * between. Bounded: a provider that is away must not keep a new configuration from taking effect.
+ */
+static void await_keys(struct tg_server *server)
+{
+    int64_t until_ms = tg_clock_mono_ms() + KEYS_WAIT_MS;
+    struct timespec pause = {0, 20 * 1000000};
+
+    while (!tg_keys_ready(server->keys)) {
+        if (tg_clock_mono_ms() >= until_ms) {
+            tg_log(TG_LOG_WARN, "reloading before every provider's keys are there");
+            return;
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
 enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *settings, struct tg_err *err)
 {
     const char *differs = tg_settings_differs(&server->settings, settings);
@@ -215,6 +237,7 @@ enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *se
     if (differs)
         return tg_fail(err, TG_UNSUPPORTED, "%s can only change with a restart", differs);
     tg_worker_call(server->control, bind_keys, &binding);
+    await_keys(server);
     struct tg_settings old = server->settings;
 
     server->settings = *settings;
@@ -231,6 +254,10 @@ void tg_server_stop_accepting(struct tg_server *server)
 {
     for (unsigned i = 0; i < server->worker_count; i++)
         tg_worker_call(server->serving[i].worker, drain_serving, &server->serving[i]);
+    for (size_t i = 0; i < server->socket_count; i++) {
+        if (server->sockets[i].at.local)                 /* shared by all workers, so it is closed after the last of them */
+            tg_listen_close(&server->sockets[i]);
+    }
 }
 
 size_t tg_server_connections(struct tg_server *server)

@@ -58,8 +58,9 @@ static void mint(const struct tg_signer *signer, const char *subject, const char
     tg_buf_fini(&claims);
 }
 
-static void print_start(const struct dev *o, const struct tg_signer *signer)
+static void print_start(const struct tg_settings *s, const char *upstream, const struct tg_signer *signer)
 {
+    struct tg_slice address = s->addresses.items[0];
     static const struct {
         const char *what, *subject, *email;
         int64_t lives_s;
@@ -69,18 +70,18 @@ static void print_start(const struct dev *o, const struct tg_signer *signer)
         {"expired (401)", "alice", "alice@example.com", -3600},
     };
 
-    printf("tollgate dev: http://%s -> %s   health and metrics: http://%s\n", o->address, o->upstream,
-           o->health_address);
+    printf("tollgate dev: http://" TG_S_FMT " -> %s   health and metrics: http://" TG_S_FMT "\n", TG_S_ARG(address),
+           upstream, TG_S_ARG(s->health_address.ptr ? s->health_address : TG_S("none")));
     printf("issuer " ISSUER ", audience " AUDIENCE ", policy: addresses of example.com; Ctrl-C ends it\n");
     for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {
         struct tg_buf token = {0};
 
         mint(signer, tokens[i].subject, tokens[i].email, tokens[i].lives_s, &token);
-        printf("\n# %s\ncurl -i http://%s/ -H 'Authorization: Bearer %s'\n", tokens[i].what, o->address,
+        printf("\n# %s\ncurl -i http://" TG_S_FMT "/ -H 'Authorization: Bearer %s'\n", tokens[i].what, TG_S_ARG(address),
                tg_buf_cstr(&token));
         tg_buf_fini(&token);
     }
-    printf("\n# no token (401)\ncurl -i http://%s/\n\n", o->address);
+    printf("\n# no token (401)\ncurl -i http://" TG_S_FMT "/\n\n", TG_S_ARG(address));
     fflush(stdout);
 }
 
@@ -102,18 +103,28 @@ static const struct tg_usage usage = {
                 "  tollgate dev --upstream http://127.0.0.1:3000\n",
 };
 
-/* Loopback only: the keys of `dev` are made for anybody who can read its output. */
-static bool loopback_only(const char *text)
+/* Loopback only: tokens that pass stand in the output of `dev`. Looked at last, for the environment may change addresses. */
+static bool loopback_only(struct tg_slice text)
 {
     struct tg_listen_address at;
     struct tg_ip ip;
 
-    if (tg_listen_parse(tg_slice_str(text), &at, NULL) != TG_OK)
-        return true;                                     /* the settings say what is wrong with it */
+    if (tg_listen_parse(text, &at, NULL) != TG_OK)
+        return false;
     if (at.local)
         return true;
     tg_ip_from_sockaddr(&at.address.sa.any, &ip, NULL);
     return tg_ip_is_loopback(&ip);
+}
+
+/* The address that is not loopback, or empty. */
+static struct tg_slice exposed(const struct tg_settings *s)
+{
+    for (size_t i = 0; i < s->addresses.count; i++) {
+        if (!loopback_only(s->addresses.items[i]))
+            return s->addresses.items[i];
+    }
+    return s->health_address.ptr && !loopback_only(s->health_address) ? s->health_address : TG_S("");
 }
 
 static int serve(const struct dev *dev)
@@ -136,13 +147,19 @@ static int serve(const struct dev *dev)
         tg_settings_fini(&settings);
         goto out;
     }
+    struct tg_slice open = exposed(&settings);
+    if (open.len) {
+        code = tg_complain(TG_EXIT_USAGE, "dev listens on loopback only, not on " TG_S_FMT, TG_S_ARG(open));
+        tg_settings_fini(&settings);
+        goto out;
+    }
     tg_log_set_text(true);
     enum tg_status st = tg_server_start(&server, &settings, &err);
     if (st != TG_OK) {
         code = tg_complain(st == TG_DENIED ? TG_EXIT_PERMISSION : TG_EXIT_UNAVAILABLE, "%s", tg_err_text(&err));
         goto out;
     }
-    print_start(dev, signer);
+    print_start(&server.settings, dev->upstream, signer);
     code = tg_serve(&server, NULL);
 out:
     tg_buf_fini(&text);
@@ -170,7 +187,5 @@ int tg_cmd_dev(int argc, char **argv)
     }
     if (tg_options_extra(&o, 0))
         return o.code;
-    if (!loopback_only(dev.address))
-        return tg_complain(TG_EXIT_USAGE, "dev listens on loopback only, not on %s", dev.address);
     return serve(&dev);
 }

@@ -97,7 +97,7 @@ static enum tg_status flag_member(const cJSON *object, const char *name, bool *o
 static enum tg_status read_certificate(struct explain_request *r, const cJSON *cert, struct tg_err *err)
 {
     static const char *const names[] = {"presented", "ca_configured", "trusted", "pem"};
-    bool presented, configured, trusted;
+    bool presented = false, configured = false, trusted = false;
     struct tg_slice pem;
 
     if (!cert || cJSON_IsNull(cert))

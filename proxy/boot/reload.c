@@ -12,6 +12,7 @@
 
 #define POLL_MS 20
 #define WATCH_MS 1000
+#define WATCH_RETRY_MS 15000
 
 static sigset_t watched;
 
@@ -26,16 +27,9 @@ void tg_signals_block(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-bool tg_signals_stop_pending(void)
+static bool reload(struct tg_server *server, const char *path)
 {
-    sigset_t pending;
-
-    sigpending(&pending);
-    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
-}
-
-static void reload(struct tg_server *server, const char *path)
-{
+    enum tg_log_level level;
     struct tg_problems problems = {0};
     struct tg_settings fresh;
     struct tg_err err = {0};
@@ -44,7 +38,7 @@ static void reload(struct tg_server *server, const char *path)
     memset(&fresh, 0, sizeof(fresh));
     if (!path) {
         tg_log(TG_LOG_WARN, "there is no configuration file to reload");
-        return;
+        return false;
     }
     ok = tg_settings_load(path, &fresh, &problems);
     for (size_t i = 0; i < problems.count; i++)
@@ -52,6 +46,8 @@ static void reload(struct tg_server *server, const char *path)
                TG_F_STR("problem", problems.items[i].text));
     if (ok)
         ok = tg_server_reload(server, &fresh, &err) == TG_OK;
+    if (ok && tg_log_level_parse(server->settings.log_level, &level))
+        tg_log_set_level(level);
     atomic_store(&server->health.reload_ok, ok);
     if (ok) {
         atomic_store(&server->health.reload_at_s, tg_clock_wall_ms() / 1000);
@@ -63,6 +59,7 @@ static void reload(struct tg_server *server, const char *path)
     }
     tg_settings_fini(&fresh);
     tg_problems_fini(&problems);
+    return ok;
 }
 
 /* Waits for a signal at most until `until_ms` (negative: for ever). 0: time is up. */
@@ -113,17 +110,27 @@ static uint64_t files_signature(const struct tg_config *config)
 /* Two looks that agree make a change: a file that is being written is left alone until it rests. */
 struct watch {
     uint64_t in_force, last;
+    int64_t retry_ms;                                    /* after a reload that failed: not before */
 };
 
 static bool files_changed(struct watch *w, const struct tg_config *config)
 {
     uint64_t now = files_signature(config);
-    bool changed = now != w->in_force && now == w->last;
+    bool changed = now != w->in_force && now == w->last && tg_clock_mono_ms() >= w->retry_ms;
 
     w->last = now;
-    if (changed)
-        w->in_force = now;
     return changed;
+}
+
+static void look_at_files(struct watch *w, struct tg_server *server, const char *path)
+{
+    if (!path || !files_changed(w, server->settings.config))
+        return;
+    tg_log(TG_LOG_INFO, "a key file has changed");
+    if (reload(server, path))
+        w->in_force = w->last = files_signature(server->settings.config);
+    else
+        w->retry_ms = tg_clock_mono_ms() + WATCH_RETRY_MS;
 }
 
 static bool stops(int sig)
@@ -157,19 +164,16 @@ static bool drain(struct tg_server *server)
 
 int tg_serve(struct tg_server *server, const char *path)
 {
-    struct watch watch;
+    struct watch watch = {0};
 
     watch.in_force = watch.last = files_signature(server->settings.config);
     for (;;) {
         int sig = wait_signal(tg_clock_mono_ms() + WATCH_MS);
 
-        if (sig == 0 && path && files_changed(&watch, server->settings.config)) {
-            tg_log(TG_LOG_INFO, "a key file has changed");
-            reload(server, path);
-        } else if (sig == SIGHUP) {
-            reload(server, path);
+        if (sig == 0)
+            look_at_files(&watch, server, path);
+        if (sig == SIGHUP && reload(server, path))
             watch.in_force = watch.last = files_signature(server->settings.config);
-        }
         if (sig == SIGUSR1 && server->shared.access_log)
             tg_log_sink_reopen(server->shared.access_log);
         if (stops(sig))

@@ -33,7 +33,7 @@ void tg_gate_shared_fini(struct tg_gate_shared *shared)
 
 static struct tg_slice address_key(const struct tg_ip *ip)
 {
-    return tg_slice((const char *)ip->bytes, ip->family == 4 ? 4 : 16);
+    return tg_slice((const char *)ip->bytes, ip->family == 4 ? 4 : 8); /* an IPv6 host commonly owns its /64 */
 }
 
 /* Counts one connection of `ip`; false when it would be more than `max`. */
@@ -61,21 +61,27 @@ static void uncount_address(struct tg_per_address *per, const struct tg_ip *ip)
     pthread_mutex_unlock(&per->lock);
 }
 
-/* Whether one more connection may be open; what it counted is on the connection. */
+/* Whether one more connection may be open: then it has been counted. */
 static bool admit(struct tg_gate *gate, struct tg_conn *conn)
 {
     const struct tg_bounds *bounds = gate->runtime ? &gate->runtime->config->bounds : NULL;
+    unsigned open;
 
-    if (gate->service || !bounds)
+    if (gate->service)
         return true;
-    if (bounds->connections && atomic_load(&gate->shared->connections) >= bounds->connections)
-        return false;
-    if (bounds->connections_per_address && conn->peer.family) {
-        if (!count_address(gate->shared->per_address, &conn->peer, bounds->connections_per_address))
-            return false;
-        conn->counted_address = true;
+    open = atomic_fetch_add(&gate->shared->connections, 1) + 1;
+    if (!bounds)
+        return true;
+    if (!bounds->connections || open <= bounds->connections) {
+        if (!bounds->connections_per_address || !conn->peer.family)
+            return true;
+        conn->counted_address =
+            count_address(gate->shared->per_address, &conn->peer, bounds->connections_per_address);
+        if (conn->counted_address)
+            return true;
     }
-    return true;
+    atomic_fetch_sub(&gate->shared->connections, 1);
+    return false;
 }
 
 void tg_gate_accept(void *arg, int fd, const struct sockaddr *peer)
@@ -97,10 +103,8 @@ void tg_gate_accept(void *arg, int fd, const struct sockaddr *peer)
         conn->next->prev = &conn->next;
     gate->conns = conn;
     gate->conn_count++;
-    if (!gate->service) {
-        atomic_fetch_add(&gate->shared->connections, 1);
+    if (!gate->service)
         tg_metric_add(gate->metrics.connections, gate->cell, 1);
-    }
     conn->stream.fd = fd;
     tg_conn_h1_start(conn);
 }

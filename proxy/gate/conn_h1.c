@@ -10,7 +10,7 @@
 #include "internal.h"
 
 #define LINGER_MS 2000
-#define LINGER_BYTES (1024 * 1024)
+#define LINGER_BYTES (32 * 1024 * 1024)                  /* a client that sends without looking is to see its answer */
 #define AHEAD_BYTES (64 * 1024)
 #define SERVICE_HEAD_MS 10000
 #define SERVICE_IDLE_MS 60000
@@ -73,11 +73,7 @@ static void idle(struct tg_conn *conn)
     struct tg_gate *gate = conn->gate;
 
     conn->state = CONN_IDLE;
-    if (conn->ended) {
-        tg_conn_close(conn, false);
-        return;
-    }
-    tg_stream_resume(&conn->stream);
+    tg_stream_resume(&conn->stream);                     /* an end that was there before is told once more */
     if (gate->draining)
         arm(conn, 500);
     else
@@ -108,6 +104,8 @@ static void run_next(struct tg_deferred *d)
     conn->rest = (struct tg_buf){0};
     consume(conn, &in);
     tg_buf_fini(&held);
+    if (conn->ended)
+        tg_stream_resume(&conn->stream);                 /* for on_end to see what is left now */
 }
 
 static struct tg_h1_limits limits_of(const struct tg_conn *conn)
@@ -251,10 +249,14 @@ static void on_end(struct tg_conn *conn)
         tg_call_end(&conn->ex->call, NULL);
         break;
     case CONN_BUSY:
-        if (!conn->body.done)
+        if (!conn->body.done && conn->rest.len == 0)
             tg_conn_close(conn, true);                   /* the body will never be whole */
         break;                                           /* else a client that only half-closed gets its answer */
     case CONN_FLUSH:
+        break;
+    case CONN_IDLE:
+        if (!conn->later.set)                            /* else requests sent before the end wait for their answers */
+            tg_conn_close(conn, false);
         break;
     default:
         tg_conn_close(conn, false);
@@ -325,6 +327,13 @@ static void on_broken(struct tg_stream *s)
     tg_conn_close(conn_of(s), true);
 }
 
+/* The client has this long to take some of what waits for it. */
+static void await_reader(struct tg_conn *conn)
+{
+    conn->unread = tg_stream_unread(&conn->stream);
+    arm(conn, timeouts_of(conn).body_ms);
+}
+
 static void on_deadline(struct tg_deadline *d)
 {
     struct tg_conn *conn = (struct tg_conn *)((char *)d - offsetof(struct tg_conn, deadline));
@@ -339,10 +348,12 @@ static void on_deadline(struct tg_deadline *d)
             tg_exchange_break(conn->ex, TG_REFUSE_SLOW_BODY);
             break;
         }
-        tg_conn_close(conn, true);                       /* the client does not read its answer */
-        break;
+        /* fall through */
     case CONN_FLUSH:
-        tg_conn_close(conn, true);
+        if (tg_stream_unread(&conn->stream) < conn->unread)
+            await_reader(conn);                          /* slow, but it reads */
+        else
+            tg_conn_close(conn, true);
         break;
     default:
         tg_conn_close(conn, false);
@@ -435,7 +446,7 @@ static void h1_end(struct tg_exchange *ex, const struct tg_head *trailers)
     tg_h1_body_fini(&conn->body);
     if (tg_stream_backlog(&conn->stream) > 0) {
         conn->state = CONN_FLUSH;
-        arm(conn, timeouts_of(conn).body_ms);
+        await_reader(conn);
         return;
     }
     after_answer(conn);
@@ -458,7 +469,7 @@ static void h1_settle(struct tg_exchange *ex)
 
     tg_stream_flush(&conn->stream);
     if (tg_stream_backlog(&conn->stream) > 0 && !conn->deadline.at_ms && conn->state == CONN_BUSY)
-        arm(conn, timeouts_of(conn).body_ms);
+        await_reader(conn);
 }
 
 static size_t h1_backlog(const struct tg_exchange *ex)

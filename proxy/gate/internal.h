@@ -98,6 +98,7 @@ struct tg_conn {
     unsigned requests;
     size_t scanned;
     size_t lingered;
+    size_t unread;                                       /* of the answer, when its deadline was set */
     struct tg_h1_body body;
     struct tg_buf rest;                                  /* octets not used yet */
 };

@@ -56,6 +56,8 @@ static struct tg_slice upstream_path(struct tg_exchange *ex, const struct tg_tar
     const struct tg_route *route = ex->route;
     struct tg_slice path = ex->path, base = target->url.path;
 
+    if (path.ptr[0] == '*')                              /* OPTIONS * is about the server, not a place in it */
+        return path;
     if (route->prefix_rewrite.ptr && route->prefix.ptr) {
         struct tg_slice tail = tg_slice(path.ptr + route->prefix.len, path.len - route->prefix.len);
         struct tg_slice head = route->prefix_rewrite;
@@ -286,6 +288,9 @@ static bool try_again(struct tg_exchange *ex)
     memset(&ex->call, 0, sizeof(ex->call));
     ex->outcome = TG_OUTCOME_NONE;
     start_call(ex, !refused);
+    tg_call_flush(&ex->call);
+    if (ex->body_open && tg_call_backlog(&ex->call) == 0)
+        ex->client->want_body(ex, true);                 /* it may have been paused for the connection that failed */
     return true;
 }
 
@@ -343,7 +348,8 @@ enum tg_next tg_step_forward(struct tg_exchange *ex)
 void tg_forward_body(struct tg_exchange *ex, struct tg_slice data)
 {
     if (ex->replayable) {
-        if (ex->replay.len + data.len <= REPLAY_BYTES) {
+        /* Before there is a connection everything is kept: it is what one read brought, then reading pauses. */
+        if (ex->replay.len + data.len <= REPLAY_BYTES || !tg_call_is_connected(&ex->call)) {
             tg_buf_add_slice(&ex->replay, data);
         } else {
             ex->replayable = false;

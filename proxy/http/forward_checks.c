@@ -138,7 +138,7 @@ static bool is_key(struct tg_slice s)
 
 bool tg_is_websocket(const struct tg_head *in)
 {
-    struct tg_slice key, version;
+    struct tg_slice key = {0}, version = {0};
 
     return in->method_id == TG_METHOD_GET && in->framing == TG_BODY_NONE && (in->seen & field_bit(TG_FIELD_UPGRADE)) &&
            upgrades_to_websocket(in) && single(in, TG_FIELD_SEC_WEBSOCKET_VERSION, &version) &&

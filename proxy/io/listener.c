@@ -155,35 +155,53 @@ static void on_pause_over(struct tg_deadline *d)
     event_add(l->event, NULL);
 }
 
+static void pause_accepting(struct tg_listener *l, int error)
+{
+    if (!l->told_full)
+        tg_log(TG_LOG_WARN, "cannot accept connections", TG_F_STR("error", strerror(error)));
+    l->told_full = true;
+    event_del(l->event);
+    tg_deadline_set(&l->worker->wheel, &l->pause, l->worker->now_ms + PAUSE_MS);
+}
+
+/* False: nobody waits, or nobody can be taken now. */
+static bool accept_one(struct tg_listener *l)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    int one = 1;
+
+    memset(&peer, 0, sizeof(peer));
+    int conn = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (conn < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            pause_accepting(l, errno);
+        return errno == ECONNABORTED || errno == EINTR;
+    }
+    if (peer.ss_family != AF_UNIX) {
+        setsockopt(conn, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        setsockopt(conn, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)); /* a peer that vanished is noticed in the end */
+    }
+    l->accepted(l->arg, conn, (struct sockaddr *)&peer);
+    return true;
+}
+
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
     struct tg_listener *l = arg;
-    struct tg_worker *w = l->worker;
 
+    (void)fd;
     (void)what;
-    tg_worker_enter(w);
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
-        struct sockaddr_storage peer;
-        socklen_t len = sizeof(peer);
-        int one = 1;
+    tg_worker_enter(l->worker);
+    for (int i = 0; i < ACCEPT_BATCH && accept_one(l); i++)
+        continue;
+    tg_worker_leave(l->worker);
+}
 
-        memset(&peer, 0, sizeof(peer));
-        int conn = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (conn < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                if (!l->told_full)
-                    tg_log(TG_LOG_WARN, "cannot accept connections", TG_F_STR("error", strerror(errno)));
-                l->told_full = true;
-                event_del(l->event);
-                tg_deadline_set(&w->wheel, &l->pause, w->now_ms + PAUSE_MS);
-            }
-            break;
-        }
-        if (peer.ss_family != AF_UNIX)
-            setsockopt(conn, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        l->accepted(l->arg, conn, (struct sockaddr *)&peer);
-    }
-    tg_worker_leave(w);
+void tg_listener_sweep(struct tg_listener *l)
+{
+    while (accept_one(l))
+        continue;
 }
 
 struct tg_listener *tg_listener_new(struct tg_worker *w, int fd,

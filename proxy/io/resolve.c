@@ -1,8 +1,8 @@
 /*
  * resolve - c-ares on a worker's loop, with answers kept by TTL.
  *
- * Invariants: a name has at most one query under way; a cancelled asker is never called; names are bounded (the oldest
- * answer makes room), since they come from the configuration only.
+ * Invariants: a name has at most one query under way; a cancelled asker is never called. Names come from the
+ * configuration only, so their number is bounded.
  */
 #include "io/resolve.h"
 #include "base/map.h"

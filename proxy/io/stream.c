@@ -8,7 +8,9 @@
 #include "io/stream.h"
 #include "internal.h"
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,6 +55,8 @@ static void finish_connect(struct tg_stream *s)
         event_del(&s->write_event);                      /* else it goes on with what was put meanwhile */
     if (error == 0 && !s->paused)
         event_add(&s->read_event, NULL);
+    if (error == 0 && s->ending && tg_stream_backlog(s) == 0)
+        shutdown(s->fd, SHUT_WR);
     s->events->connected(s, error);
 }
 
@@ -74,6 +78,8 @@ static void write_backlog(struct tg_stream *s)
     tg_buf_fini(&s->backlog);
     s->backlog_sent = 0;
     event_del(&s->write_event);
+    if (s->ending)
+        shutdown(s->fd, SHUT_WR);
     s->events->drained(s);
 }
 
@@ -301,8 +307,21 @@ void tg_stream_flush(struct tg_stream *s)
 void tg_stream_end(struct tg_stream *s)
 {
     tg_stream_flush(s);
-    if (s->fd >= 0)
+    if (s->fd < 0)
+        return;
+    if (s->connecting || tg_stream_backlog(s) > 0)
+        s->ending = true;
+    else
         shutdown(s->fd, SHUT_WR);
+}
+
+size_t tg_stream_unread(const struct tg_stream *s)
+{
+    int queued = 0;
+
+    if (ioctl(s->fd, SIOCOUTQ, &queued) != 0)
+        queued = 0;
+    return tg_stream_backlog(s) + (size_t)queued;
 }
 
 bool tg_stream_is_quiet(const struct tg_stream *s)

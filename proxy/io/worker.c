@@ -334,6 +334,7 @@ static void *thread_main(void *arg)
     run_inbox(w);
     if (st == TG_OK && p->hooks.fini)
         p->hooks.fini(w, p->hooks.arg);
+    run_inbox(w);                                        /* what was posted meanwhile may own something */
     tg_worker_leave(w);
     self = NULL;
     return NULL;

@@ -161,6 +161,8 @@ void tg_call_data(struct tg_call *call, struct tg_slice data)
         tg_stream_put(s, "\r\n", 2);
     if (!s->connecting && !call->answered)
         arm(call->conn, call->limits->first_byte_ms);
+    else if (call->conn->in_body && !call->raw && call->limits->stall_ms > 0)
+        arm(call->conn, call->limits->stall_ms);         /* what goes out is no standstill either */
 }
 
 void tg_call_end(struct tg_call *call, const struct tg_head *trailers)
@@ -175,6 +177,8 @@ void tg_call_end(struct tg_call *call, const struct tg_head *trailers)
             tg_stream_end(&call->conn->stream);
         return;
     }
+    if (call->conn && !call->conn->stream.connecting && !call->answered)
+        arm(call->conn, call->limits->first_byte_ms);    /* from now on it is the upstream's turn */
     if (call->framing != TG_BODY_CHUNKED)
         return;
     tg_h1_write_last_chunk(&last, trailers);
@@ -191,6 +195,11 @@ void tg_call_flush(struct tg_call *call)
 {
     if (call->conn)
         tg_stream_flush(&call->conn->stream);
+}
+
+bool tg_call_is_connected(const struct tg_call *call)
+{
+    return call->conn && !call->conn->stream.connecting;
 }
 
 size_t tg_call_backlog(const struct tg_call *call)
@@ -210,7 +219,8 @@ void tg_call_resume(struct tg_call *call)
 {
     if (call->conn) {
         tg_stream_resume(&call->conn->stream);
-        arm(call->conn, call->answered ? call->limits->stall_ms : call->limits->first_byte_ms);
+        if (!call->conn->stream.connecting && !call->raw)
+            arm(call->conn, call->answered ? call->limits->stall_ms : call->limits->first_byte_ms);
     }
 }
 
@@ -261,6 +271,12 @@ void tg_call_on_deadline(struct tg_upstream_conn *conn)
 {
     struct tg_call *call = conn->call;
 
+    if (conn->stream.connecting) {
+        conn->endpoint->next_ip++;                       /* the next try takes another address of the name */
+    } else if (!conn->in_body && !call->request_done && tg_stream_backlog(&conn->stream) == 0) {
+        arm(conn, call->limits->first_byte_ms);          /* the client is slow, and has a deadline of its own */
+        return;
+    }
     fail(call, conn->stream.connecting ? TG_CALL_CONNECT_TIMEOUT : TG_CALL_SLOW);
 }
 
@@ -321,6 +337,7 @@ static enum tg_status take_head(struct tg_upstream_conn *conn, struct tg_slice *
     }
     conn->keep = head.keep_alive && head.framing != TG_BODY_CLOSE;
     conn->in_body = true;
+    arm(conn, call->raw ? 0 : call->limits->stall_ms);   /* a tunnel may be silent as long as it likes */
     tg_h1_body_init(&conn->body, call->raw ? TG_BODY_CLOSE : head.framing, head.content_length);
     call->events->head(call, &head);
     return conn->call == call ? TG_OK : TG_DENIED;
@@ -395,7 +412,8 @@ static void read_answer(struct tg_upstream_conn *conn)
     }
     if (!call->answered)
         call->answered = true;
-    if (call->limits->stall_ms > 0 || conn->deadline.at_ms)
+    /* Until the head is whole the first-byte deadline goes on: one octet, or an interim answer, is no answer. */
+    if (conn->in_body && !call->raw && call->limits->stall_ms > 0)
         arm(conn, call->limits->stall_ms);
 
     enum tg_status st = TG_OK;

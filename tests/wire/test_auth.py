@@ -10,6 +10,7 @@ import time
 from harness import (
     AUDIENCE,
     Case,
+    Client,
     ISSUER,
     NotStarted,
     ask,
@@ -361,13 +362,14 @@ class Issuer:
     """A provider on loopback: discovery and keys, which a test changes as it likes."""
 
     def __init__(self, port, keys):
-        self.keys, self.hits, self.broken = keys, [], False
+        self.keys, self.hits, self.broken, self.delay = keys, [], False, 0
         self.url = "http://127.0.0.1:%d" % port
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.hits.append(self.path)
+                time.sleep(outer.delay)
                 doc = {
                     "/.well-known/openid-configuration": {"issuer": outer.url, "jwks_uri": outer.url + "/keys"},
                     "/keys": outer.keys,
@@ -446,6 +448,15 @@ class RemoteKeys(Case):
         changes = [bearer("rsaA", iss=url)]
         issuer.keys = jwks("ec256", "rsaA")
         self.assertTrue(wait_until(lambda: ask(gate.port, "GET", "/", changes).status == 200, 15, 0.5))
+
+    def test_half_close_while_keys_are_awaited(self):
+        """The whole request is here: its client gets an answer."""
+        gate, issuer, _, url = self.begin()
+        issuer.delay = 0.5
+        fields = [bearer(iss=url, header={"kid": "new"})]
+        with Client(gate.port) as c:
+            c.request("POST", "/", fields, b"hello").half_close()
+            self.assertStatus(c.response(), 401)
 
     def test_discovery_of_another_issuer_is_refused(self):
         """OpenID Connect Discovery section 4.3: the document's issuer must be the one asked for."""

@@ -96,6 +96,16 @@ class Connections(Case):
             c.request("GET", "/half").half_close()
             self.assertEqual(c.response().body, b"late")
 
+    def test_half_close_behind_pipelined_requests(self):
+        """Each of them is answered, also those that tollgate answers itself."""
+        for path, status in (("/none", 404), ("/behind", 200)):
+            gate = self.gate if status == 200 else self.start(config([public(self.up, prefix="/other")]))
+            for _ in range(10):
+                with Client(gate.port) as c:
+                    c.send(request("GET", path) * 20).half_close()
+                    self.assertEqual([c.response().status for _ in range(20)], [status] * 20)
+                    self.assertTrue(c.ends())
+
     def test_empty_lines_before_a_request(self):
         """RFC 9112 section 2.2: a server ignores at least one empty line before the request line."""
         with self.client() as c:
@@ -332,6 +342,16 @@ class BrokenUpstream(Case):
         self.assertProblem(ask(gate.port, "GET", "/slow"), 504, "gateway timeout")
         self.assertLess(time.monotonic() - t, 2.5 * PATIENCE)
 
+    def test_a_slow_client_is_no_slow_upstream(self):
+        """The first byte is not awaited before the request is whole."""
+        gate = self.start(config([public(self.up)], timeouts={"first_byte": "500ms"}))
+        for head in (b"Content-Length: 6\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"):
+            with Client(gate.port) as c:
+                c.send(b"POST /thinking HTTP/1.1\r\nHost: a\r\n" + head)
+                time.sleep(1.2)
+                c.send(b"def" if b"Length" in head else b"0\r\n\r\n")
+                self.assertStatus(c.response(), 200)
+
     def test_route_timeout(self):
         """A route's timeout is its total, also when bytes keep coming."""
 
@@ -401,6 +421,21 @@ class Retry(Case):
         time.sleep(0.1)
         self.assertProblem(self.ask("GET", "/fatal"), 502, "bad gateway")
         self.assertLessEqual(len(hits), 2)
+
+    def test_body_goes_on_after_another_upstream_refused(self):
+        """A body paused for the connection that failed is read on for the pooled one that takes its place."""
+        route = public(self.up, to=["http://127.0.0.1:%d" % free_port(), self.up.url])
+        gate = self.start(config([route], workers=1, timeouts={"first_byte": "5s"}))
+        for _ in range(4):
+            self.assertStatus(ask(gate.port, "GET", "/warm"), 200)
+        for i in range(4):
+            with Client(gate.port) as c:
+                c.send(b"POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"a" * 50)
+                time.sleep(0.2)
+                self.assertStatus(c.send(b"b" * 50).response(), 200, "request %d" % i)
+            m = ask(gate.port, "POST", "/second", body=b"c" * 40000)
+            self.assertStatus(m, 200, "request %d, of a size that is not kept for long" % i)
+            self.assertEqual(seen(m)["length"], 40000)
 
 
 class Fields(Case):
@@ -606,6 +641,19 @@ class Routes(Case):
     def test_prefix_rewrite(self):
         self.assertEqual(seen(self.ask("GET", "/api/x?y=%20z"))["target"], "/v2/x?y=%20z")
         self.assertEqual(seen(self.ask("GET", "/api"))["target"], "/v2")
+        self.assertEqual(seen(self.ask("GET", "/api.json"))["target"], "/v2/.json")
+
+    def test_prefix_rewrite_makes_no_dot_segments(self):
+        """What is left behind the prefix would lead out of the rewritten one."""
+        for path in ("/api../x", "/api..", "/api./x", "/api%2e%2e/x", "/api..;/x", "/api;/x"):
+            self.assertProblem(self.ask("GET", path), 400, "bad request")
+
+    def test_options_of_the_server(self):
+        """An asterisk is no path: nothing is put before it (RFC 9112 section 3.2.4)."""
+        route = {k: v for k, v in public(self.up.url + "/base").items() if k != "prefix"}
+        gate = self.start(config([route]))
+        self.assertEqual(seen(ask(gate.port, "OPTIONS", "*"))["target"], "*")
+        self.assertEqual(seen(ask(gate.port, "OPTIONS", "/x"))["target"], "/base/x")
 
     def test_round_robin(self):
         """Every URL of `to` in turn."""

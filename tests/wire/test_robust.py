@@ -126,6 +126,33 @@ class Slowness(Case):
             c.close()
         self.others_are_well()
 
+    def test_slow_readers_are_not_cut(self):
+        """A client that reads, however slowly, keeps its answer; one that stops does not."""
+        self.up.on("/slow-read", lambda c, r: c.answer(200, body=BLOCK * 16))
+        gate = self.start(config([public(self.up)], timeouts={"body": "1s"}))
+        reader, sleeper = Client(gate.port).request("GET", "/slow-read"), Client(gate.port).request("GET", "/slow-read")
+        end, got = time.monotonic() + 5, 0
+        while time.monotonic() < end:
+            piece = len(reader.sock.recv(8192))
+            self.assertTrue(piece, "cut after %d bytes" % got)
+            got += piece
+            time.sleep(0.02)
+        with self.assertRaises(AssertionError):
+            sleeper.response()
+        reader.close()
+        sleeper.close()
+
+    def test_answer_to_an_upload_is_seen(self):
+        """A client that sends without looking still gets to see why its upload was refused."""
+        gate = self.start(config([members(self.up)]))
+        for _ in range(5):
+            with Client(gate.port) as c:
+                c.send(b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (16 * MIB))
+                for _ in range(16):
+                    c.send(BLOCK)
+                self.assertFalse(c.was_reset)
+                self.assertStatus(c.response(), 401)
+
     def test_one_byte_at_a_time(self):
         """Clients that send one byte now and then."""
         stop = threading.Event()
