@@ -47,6 +47,8 @@ struct tg_call {
     struct tg_endpoint *endpoint;
     struct tg_upstream_conn *conn;                       /* NULL: not connected yet, or over */
     struct tg_resolve_query *query;
+    struct tg_deadline resolving;
+    unsigned addresses, refused_addresses;               /* of the endpoint's name */
     struct tg_deferred fail_later;
     struct tg_slice head_bytes; /* the request's head as written: the caller's until the call is over */
     struct tg_buf waiting;                               /* body put before there is a connection; small */
@@ -56,7 +58,7 @@ struct tg_call {
     bool answered;                                       /* a byte of the answer was seen */
     bool request_done, upgrade, raw, over;
     uint8_t fault;                                       /* for fail_later */
-    int64_t connect_us, sent_us;                         /* monotonic, for the log */
+    int64_t sent_us;                                     /* monotonic */
 };
 
 /*

@@ -14,10 +14,6 @@
 struct tg_pool;
 struct tg_endpoint;
 
-struct tg_pool_options {
-    int64_t connect_ms;                                  /* timeouts.connect */
-    int64_t idle_ms;                                     /* timeouts.upstream_idle */
-};
 struct tg_pool *tg_pool_new(struct tg_worker *w, struct tg_resolver *resolver);
 void tg_pool_free(struct tg_pool *pool);                 /* every call is over by then; NULL is fine */
 /* The endpoint of a URL: a new reference. */

@@ -41,17 +41,6 @@ static void add_request(struct tg_buf *b, struct tg_exchange *ex)
         add_text(b, "route", ex->route->name);
 }
 
-static const char *decision_word(const struct tg_exchange *ex)
-{
-    if (ex->refusal == TG_REFUSE_LIMIT)
-        return "limit";
-    if (ex->pending || (ex->judged && ex->verdict.decision == TG_UNAUTHENTICATED))
-        return "unauthenticated";
-    if (!ex->judged)
-        return "none";
-    return ex->verdict.decision == TG_ALLOW ? "allow" : "deny";
-}
-
 static void add_decision(struct tg_buf *b, struct tg_exchange *ex)
 {
     const char *names[TG_REASON_COUNT];
@@ -63,7 +52,7 @@ static void add_decision(struct tg_buf *b, struct tg_exchange *ex)
         add_text(b, "sub", ex->identity->subject);
         add_text(b, "token_id", ex->identity->token_id);
     }
-    add_text(b, "decision", tg_slice_str(decision_word(ex)));
+    add_text(b, "decision", tg_slice_str(tg_decided_name(tg_decided(ex))));
     tg_buf_adds(b, ",\"reasons\":[");
     for (size_t i = 0; i < n; i++)
         tg_buf_addf(b, "%s\"%s\"", i ? "," : "", names[i]);

@@ -90,7 +90,7 @@ void tg_gate_accept(void *arg, int fd, const struct sockaddr *peer)
     struct tg_conn *conn = TG_NEW(struct tg_conn);
 
     conn->gate = gate;
-    tg_ip_from_sockaddr(peer, &conn->peer, &conn->peer_port);
+    tg_ip_from_sockaddr(peer, &conn->peer, NULL);
     if (!admit(gate, conn)) {
         tg_metric_add(gate->metrics.connections_refused, gate->cell, 1);
         close(fd);

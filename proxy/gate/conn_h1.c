@@ -6,7 +6,6 @@
  * and the connection closes with what still arrives thrown away (RFC 9112 §9.6), so that the client sees the answer.
  * `rest` holds at most one head's worth beyond what one read brings.
  */
-#include "base/clock.h"
 #include "internal.h"
 
 #define LINGER_MS 2000
@@ -19,6 +18,8 @@ static struct tg_conn *conn_of(struct tg_stream *s)
 {
     return (struct tg_conn *)((char *)s - offsetof(struct tg_conn, stream));
 }
+
+/* ---- deadlines ---- */
 
 static struct tg_timeouts timeouts_of(const struct tg_conn *conn)
 {
@@ -34,7 +35,38 @@ static void arm(struct tg_conn *conn, int64_t ms)
     if (ms > 0)
         tg_deadline_set(&w->wheel, &conn->deadline, w->now_ms + ms);
     else
-        tg_deadline_clear(&w->wheel, &conn->deadline);
+        tg_deadline_rest(&conn->deadline);
+}
+
+/* The client has this long to take some of what waits for it. */
+static void await_reader(struct tg_conn *conn)
+{
+    conn->unread = tg_stream_unread(&conn->stream);
+    arm(conn, timeouts_of(conn).body_ms);
+}
+
+/*
+ * What a connection with a request waits for, in one place: its client to read while octets wait for it, else its client to
+ * send while the body is wanted, else nothing of its own (then the upstream has a deadline).
+ */
+void tg_conn_h1_plan(struct tg_conn *conn, bool progress)
+{
+    if (conn->state != CONN_BUSY && conn->state != CONN_TUNNEL && conn->state != CONN_FLUSH)
+        return;
+    if (tg_stream_backlog(&conn->stream) > 0) {
+        if (!conn->unread)
+            await_reader(conn);
+        return;
+    }
+    if (conn->unread)
+        progress = true;
+    conn->unread = 0;
+    if (conn->state == CONN_BUSY && conn->reading_body) {
+        if (progress)
+            arm(conn, timeouts_of(conn).body_ms);
+    } else {
+        arm(conn, 0);
+    }
 }
 
 /* ---- closing ---- */
@@ -42,6 +74,7 @@ static void arm(struct tg_conn *conn, int64_t ms)
 static void linger(struct tg_conn *conn)
 {
     conn->state = CONN_LINGER;
+    conn->unread = 0;
     tg_buf_fini(&conn->rest);
     if (conn->ended) {
         tg_conn_close(conn, false);
@@ -67,6 +100,7 @@ static void read_lingering(struct tg_conn *conn)
 /* ---- from one request to the next ---- */
 
 static void consume(struct tg_conn *conn, struct tg_slice *in);
+static void keep_rest(struct tg_conn *conn, struct tg_slice in, struct tg_buf *held);
 
 static void idle(struct tg_conn *conn)
 {
@@ -74,15 +108,20 @@ static void idle(struct tg_conn *conn)
 
     conn->state = CONN_IDLE;
     tg_stream_resume(&conn->stream);                     /* an end that was there before is told once more */
+    conn->unread = 0;
     if (gate->draining)
-        arm(conn, 500);
+        arm(conn, TG_DRAIN_IDLE_MS);
     else
         arm(conn, gate->runtime ? gate->runtime->config->timeouts.idle_ms : SERVICE_IDLE_MS);
 }
 
-/* The answer is with the client (or in the socket): what comes next. */
-static void after_answer(struct tg_conn *conn)
+void tg_conn_h1_answered(struct tg_conn *conn)
 {
+    if (tg_stream_backlog(&conn->stream) > 0) {          /* the answer is not yet with the client */
+        conn->state = CONN_FLUSH;
+        tg_conn_h1_plan(conn, true);
+        return;
+    }
     if (conn->close) {
         linger(conn);
         return;
@@ -103,6 +142,7 @@ static void run_next(struct tg_deferred *d)
 
     conn->rest = (struct tg_buf){0};
     consume(conn, &in);
+    keep_rest(conn, in, &held);
     tg_buf_fini(&held);
     if (conn->ended)
         tg_stream_resume(&conn->stream);                 /* for on_end to see what is left now */
@@ -131,6 +171,7 @@ static void refuse_head(struct tg_conn *conn, enum tg_refusal why, unsigned stat
     conn->ex = ex;
     tg_h1_body_init(&conn->body, TG_BODY_NONE, 0);
     ex->refusal_status = status;
+    tg_give_ids(ex);
     tg_exchange_refuse(ex, why);
     tg_exchange_run(ex);
 }
@@ -160,7 +201,6 @@ static bool take_head(struct tg_conn *conn, struct tg_slice *in)
         return true;
     }
     conn->state = CONN_BUSY;
-    conn->requests++;
     conn->close = !head.keep_alive;
     arm(conn, 0);
     tg_h1_body_init(&conn->body, head.framing, head.content_length);
@@ -194,8 +234,8 @@ static bool take_body(struct tg_conn *conn, struct tg_slice *in)
         struct tg_field fields[64];
         struct tg_head trailers = {.fields = fields, .field_cap = ARRAY_LEN(fields)};
 
-        arm(conn, 0);
         conn->reading_body = false;
+        tg_conn_h1_plan(conn, true);
         if (tg_h1_body_trailers(&conn->body, &trailers, NULL) != TG_OK) {
             conn->close = true;
             tg_exchange_break(ex, TG_REFUSE_BODY_FRAMING);
@@ -208,7 +248,25 @@ static bool take_body(struct tg_conn *conn, struct tg_slice *in)
     return in->len > 0;
 }
 
-/* Uses what it can of *in; the rest is kept. */
+/* What was not used stays for later: when nothing was, `held` (the memory of `in`, or empty) is simply kept. */
+static void keep_rest(struct tg_conn *conn, struct tg_slice in, struct tg_buf *held)
+{
+    if (in.len == 0 || conn->state == CONN_CLOSED || conn->state == CONN_LINGER ||
+        (conn->state == CONN_FLUSH && conn->close))
+        return;
+    if (held->data && in.len == held->len && conn->rest.len == 0) {
+        conn->rest = *held;
+        *held = (struct tg_buf){0};
+    } else {
+        tg_buf_add_slice(&conn->rest, in);
+    }
+    if (conn->state == CONN_IDLE)
+        tg_worker_defer(conn->gate->worker, &conn->later);
+    if (conn->state != CONN_HEAD && conn->rest.len > AHEAD_BYTES)
+        tg_stream_pause(&conn->stream);
+}
+
+/* Uses what it can of *in. */
 static void consume(struct tg_conn *conn, struct tg_slice *in)
 {
     while (in->len > 0) {
@@ -227,15 +285,6 @@ static void consume(struct tg_conn *conn, struct tg_slice *in)
     }
     if (conn->state == CONN_BUSY && conn->ex)
         tg_exchange_body_settle(conn->ex);
-    if (conn->state == CONN_CLOSED || conn->state == CONN_LINGER || (conn->state == CONN_FLUSH && conn->close))
-        return;
-    if (in->len > 0) {
-        tg_buf_add_slice(&conn->rest, *in);
-        if (conn->state == CONN_IDLE)
-            tg_worker_defer(conn->gate->worker, &conn->later);
-        if (conn->state != CONN_HEAD && conn->rest.len > AHEAD_BYTES)
-            tg_stream_pause(&conn->stream);
-    }
 }
 
 /* ---- what the socket says ---- */
@@ -288,6 +337,7 @@ static void on_readable(struct tg_stream *s)
     if (conn->state == CONN_TUNNEL) {
         conn->ex->bytes_in += in.len;
         tg_call_data(&conn->ex->call, in);
+        tg_tunnel_traffic(conn->ex);
         tg_exchange_body_settle(conn->ex);
         return;
     }
@@ -297,14 +347,10 @@ static void on_readable(struct tg_stream *s)
         tg_buf_add(&held, scratch, (size_t)n);
         in = tg_buf_slice(&held);
     }
-    if (conn->state == CONN_BUSY && conn->reading_body)
-        arm(conn, timeouts_of(conn).body_ms);
-    if (!conn->later.set)
+    tg_conn_h1_plan(conn, true);
+    if (!conn->later.set)                                /* else the next request is about to be read anyway */
         consume(conn, &in);
-    else
-        tg_buf_add_slice(&conn->rest, in);               /* the next request is about to be read anyway */
-    if (held.data && conn->state != CONN_CLOSED)
-        tg_stream_flush(s);
+    keep_rest(conn, in, &held);
     tg_buf_fini(&held);
 }
 
@@ -312,14 +358,11 @@ static void on_drained(struct tg_stream *s)
 {
     struct tg_conn *conn = conn_of(s);
 
-    if (conn->state == CONN_FLUSH) {
-        arm(conn, 0);
-        after_answer(conn);
-    } else if (conn->ex) {
-        if (!conn->reading_body)
-            arm(conn, 0);
+    tg_conn_h1_plan(conn, true);
+    if (conn->state == CONN_FLUSH)
+        tg_conn_h1_answered(conn);
+    else if (conn->ex)
         tg_exchange_client_drained(conn->ex);
-    }
 }
 
 static void on_broken(struct tg_stream *s)
@@ -327,35 +370,21 @@ static void on_broken(struct tg_stream *s)
     tg_conn_close(conn_of(s), true);
 }
 
-/* The client has this long to take some of what waits for it. */
-static void await_reader(struct tg_conn *conn)
-{
-    conn->unread = tg_stream_unread(&conn->stream);
-    arm(conn, timeouts_of(conn).body_ms);
-}
-
 static void on_deadline(struct tg_deadline *d)
 {
     struct tg_conn *conn = (struct tg_conn *)((char *)d - offsetof(struct tg_conn, deadline));
 
-    switch (conn->state) {
-    case CONN_HEAD:
+    if (conn->state == CONN_HEAD) {
         refuse_head(conn, TG_REFUSE_SLOW_HEAD, 408);
-        break;
-    case CONN_BUSY:
-        if (conn->reading_body && tg_stream_backlog(&conn->stream) == 0) {
-            conn->close = true;
-            tg_exchange_break(conn->ex, TG_REFUSE_SLOW_BODY);
-            break;
-        }
-        /* fall through */
-    case CONN_FLUSH:
+    } else if (conn->unread) {
         if (tg_stream_unread(&conn->stream) < conn->unread)
             await_reader(conn);                          /* slow, but it reads */
         else
             tg_conn_close(conn, true);
-        break;
-    default:
+    } else if (conn->state == CONN_BUSY) {
+        conn->close = true;
+        tg_exchange_break(conn->ex, TG_REFUSE_SLOW_BODY);
+    } else {
         tg_conn_close(conn, false);
     }
 }
@@ -372,156 +401,3 @@ void tg_conn_h1_start(struct tg_conn *conn)
     tg_stream_open(&conn->stream, conn->gate->worker, fd, &stream_events);
     arm(conn, timeouts_of(conn).head_ms);
 }
-
-/* ---- what an exchange says to its client ---- */
-
-static enum tg_h1_connection connection_word(const struct tg_conn *conn)
-{
-    return conn->close ? TG_H1_CLOSE : TG_H1_KEEP;
-}
-
-static void write_head(struct tg_exchange *ex, const struct tg_head *head, enum tg_h1_connection how, bool has_length)
-{
-    struct tg_gate *gate = ex->gate;
-
-    gate->out.len = 0;
-    tg_h1_write_response(&gate->out, head, ex->head.minor, how, ex->head.method_id == TG_METHOD_HEAD, has_length);
-    struct tg_slice copy = tg_arena_dup(&ex->arena, tg_buf_slice(&gate->out));
-    tg_stream_put(&ex->conn->stream, copy.ptr, copy.len);
-    ex->bytes_out += copy.len;
-}
-
-static void h1_interim(struct tg_exchange *ex, const struct tg_head *head)
-{
-    if (ex->head.minor == 0)
-        return;                                          /* RFC 9110 §15.2: not to HTTP/1.0 */
-    write_head(ex, head, TG_H1_KEEP, false);
-    tg_stream_flush(&ex->conn->stream);
-}
-
-static void h1_head(struct tg_exchange *ex, const struct tg_head *head, bool has_length)
-{
-    struct tg_conn *conn = ex->conn;
-    struct tg_head shown = *head;
-
-    if (ex->body_open || conn->gate->draining)
-        conn->close = true;
-    if (head->framing == TG_BODY_CHUNKED && ex->head.minor == 0) {
-        shown.framing = TG_BODY_CLOSE;
-        conn->close = true;
-    }
-    write_head(ex, &shown, head->status == 101 ? TG_H1_UPGRADE : connection_word(conn), has_length);
-    ex->chunked_out = shown.framing == TG_BODY_CHUNKED;
-}
-
-static void h1_data(struct tg_exchange *ex, struct tg_slice data)
-{
-    struct tg_stream *s = &ex->conn->stream;
-    char line[TG_CHUNK_LINE];
-
-    ex->bytes_out += data.len;
-    if (ex->chunked_out)
-        tg_stream_put_copy(s, line, tg_h1_chunk_line(data.len, line));
-    tg_stream_put(s, data.ptr, data.len);
-    if (ex->chunked_out)
-        tg_stream_put(s, "\r\n", 2);
-}
-
-static void h1_end(struct tg_exchange *ex, const struct tg_head *trailers)
-{
-    struct tg_conn *conn = ex->conn;
-
-    if (ex->chunked_out) {
-        ex->gate->out.len = 0;
-        tg_h1_write_last_chunk(&ex->gate->out, trailers);
-        tg_stream_put(&conn->stream, ex->gate->out.data, ex->gate->out.len);
-    }
-    tg_stream_flush(&conn->stream);
-    conn->ex = NULL;
-    conn->reading_body = false;
-    if (conn->state == CONN_CLOSED)
-        return;
-    if (conn->state == CONN_TUNNEL || ex->body_open)
-        conn->close = true;
-    tg_h1_body_fini(&conn->body);
-    if (tg_stream_backlog(&conn->stream) > 0) {
-        conn->state = CONN_FLUSH;
-        await_reader(conn);
-        return;
-    }
-    after_answer(conn);
-}
-
-static void h1_cut(struct tg_exchange *ex)
-{
-    struct tg_conn *conn = ex->conn;
-
-    conn->ex = NULL;
-    /* What was sent so far still goes out where it can; no last chunk, no full length: the client can tell (RFC 9112
-     * §8). */
-    tg_stream_flush(&conn->stream);
-    tg_conn_close(conn, !ex->chunked_out);
-}
-
-static void h1_settle(struct tg_exchange *ex)
-{
-    struct tg_conn *conn = ex->conn;
-
-    tg_stream_flush(&conn->stream);
-    if (tg_stream_backlog(&conn->stream) > 0 && !conn->deadline.at_ms && conn->state == CONN_BUSY)
-        await_reader(conn);
-}
-
-static size_t h1_backlog(const struct tg_exchange *ex)
-{
-    return tg_stream_backlog(&ex->conn->stream);
-}
-
-static void h1_want_body(struct tg_exchange *ex, bool wanted)
-{
-    struct tg_conn *conn = ex->conn;
-
-    if (conn->state == CONN_TUNNEL) {
-        if (wanted && !conn->ended)
-            tg_stream_resume(&conn->stream);
-        else if (!wanted)
-            tg_stream_pause(&conn->stream);
-        return;
-    }
-    if (conn->body.done)
-        return;
-    conn->reading_body = wanted;
-    if (!wanted) {
-        tg_stream_pause(&conn->stream);
-        arm(conn, 0);
-        return;
-    }
-    arm(conn, timeouts_of(conn).body_ms);
-    tg_stream_resume(&conn->stream);
-    if (conn->rest.len > 0)
-        tg_worker_defer(conn->gate->worker, &conn->later);
-}
-
-static void h1_tunnel(struct tg_exchange *ex)
-{
-    struct tg_conn *conn = ex->conn;
-
-    conn->state = CONN_TUNNEL;
-    arm(conn, 0);
-    tg_stream_flush(&conn->stream);
-    if (conn->rest.len > 0) {
-        ex->bytes_in += conn->rest.len;
-        tg_call_data(&ex->call, tg_buf_slice(&conn->rest));
-        tg_call_flush(&ex->call);
-        tg_buf_fini(&conn->rest);
-    }
-    if (conn->ended)
-        tg_call_end(&ex->call, NULL);
-    else
-        tg_stream_resume(&conn->stream);
-}
-
-const struct tg_client_ops tg_conn_h1_ops = {
-    .interim = h1_interim, .head = h1_head, .data = h1_data, .end = h1_end, .cut = h1_cut,
-    .settle = h1_settle, .backlog = h1_backlog, .want_body = h1_want_body, .tunnel = h1_tunnel,
-};

@@ -127,7 +127,6 @@ void tg_exchange_break(struct tg_exchange *ex, enum tg_refusal why)
     tg_step_authn_cancel(ex);
     ex->refusal = why;
     if (ex->head_sent) {
-        ex->aborted = true;
         ex->client->cut(ex);
         ex->state = EX_LOG;
     } else {
@@ -145,7 +144,38 @@ void tg_exchange_abort(struct tg_exchange *ex)
     tg_exchange_run(ex);
 }
 
+enum tg_decided tg_decided(const struct tg_exchange *ex)
+{
+    if (ex->refusal == TG_REFUSE_LIMIT)
+        return TG_DECIDED_LIMIT;
+    if (ex->pending || (ex->judged && ex->verdict.decision == TG_UNAUTHENTICATED))
+        return TG_DECIDED_UNAUTHENTICATED;
+    if (!ex->judged)
+        return TG_DECIDED_NONE;
+    return ex->verdict.decision == TG_ALLOW ? TG_DECIDED_ALLOW : TG_DECIDED_DENY;
+}
+
+const char *tg_decided_name(enum tg_decided decided)
+{
+    static const char *const names[] = {"allow", "deny", "unauthenticated", "limit", "none"};
+
+    return names[decided];
+}
+
 /* ---- the request's content ---- */
+
+void tg_exchange_ask_for_body(struct tg_exchange *ex)
+{
+    if (!ex->body_open || ex->body_asked)
+        return;
+    ex->body_asked = true;
+    if (ex->head.expect_continue) {
+        struct tg_head go_on = {.status = 100, .reason = TG_S_INIT("Continue")};
+
+        ex->client->interim(ex, &go_on);
+    }
+    ex->client->want_body(ex, true);
+}
 
 void tg_exchange_body(struct tg_exchange *ex, struct tg_slice data)
 {

@@ -7,7 +7,6 @@
 
 #define MAX_FIELDS 1024
 #define SERVICE_FIELDS 128
-#define DRAIN_IDLE_MS 500
 
 struct tg_slice tg_gate_date(struct tg_gate *gate)
 {
@@ -60,9 +59,8 @@ void tg_gate_drain(struct tg_gate *gate)
 
     gate->draining = true;
     for (struct tg_conn *conn = gate->conns; conn; conn = conn->next) {
-        /* A request may be on its way on an idle connection: it has this long to arrive. */
         if (conn->state == CONN_IDLE)
-            tg_deadline_set(&w->wheel, &conn->deadline, w->now_ms + DRAIN_IDLE_MS);
+            tg_deadline_set(&w->wheel, &conn->deadline, w->now_ms + TG_DRAIN_IDLE_MS);
     }
 }
 

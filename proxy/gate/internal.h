@@ -41,6 +41,7 @@ void tg_runtime_unref(struct tg_runtime *rt);            /* NULL is fine */
 /* ---- gate ---- */
 #define TG_BLOCK_BYTES 12288                             /* an exchange and the first of its arena */
 #define TG_BLOCKS_KEPT 256
+#define TG_DRAIN_IDLE_MS 500                             /* a request may be on its way on an idle connection */
 struct tg_block {
     struct tg_block *next;
 };
@@ -89,16 +90,14 @@ struct tg_conn {
     struct tg_conn *next, **prev;
     struct tg_exchange *ex;
     struct tg_ip peer;
-    uint16_t peer_port;
     uint8_t state;                                       /* enum tg_conn_state */
     bool ended;                                          /* the client has said FIN */
     bool close;                                          /* after the answer under way */
     bool counted_address;
     bool reading_body;
-    unsigned requests;
     size_t scanned;
     size_t lingered;
-    size_t unread;                                       /* of the answer, when its deadline was set */
+    size_t unread;                                       /* when its deadline was set; 0: it is not what we wait for */
     struct tg_h1_body body;
     struct tg_buf rest;                                  /* octets not used yet */
 };
@@ -174,7 +173,7 @@ struct tg_exchange {
     struct tg_credential credential;
     const struct tg_identity *identity;                  /* a reference */
     const char *auth_reason;                             /* for the log */
-    bool asked_again, waiting_keys, keys_came;
+    bool waiting_keys, keys_came;
     enum tg_refusal pending;                             /* a failed verification, until the limit was looked at */
     /* limit */
     struct tg_charge charge;
@@ -186,7 +185,7 @@ struct tg_exchange {
     /* forward */
     struct tg_call call;
     struct tg_deadline total;
-    bool calling, body_open, upgrade, head_sent, sent_100;
+    bool calling, body_open, body_asked, upgrade, head_sent;
     uint64_t tried;                                      /* endpoints that refused */
     int endpoint;
     unsigned attempts;
@@ -231,6 +230,15 @@ enum tg_next tg_step_forward(struct tg_exchange *ex);
 enum tg_next tg_step_reply(struct tg_exchange *ex);
 enum tg_next tg_step_log(struct tg_exchange *ex);
 
+void tg_give_ids(struct tg_exchange *ex);                /* request id and trace */
+/* The request's content is wanted now: 100 Continue where it was asked for, then reading. Once. */
+void tg_exchange_ask_for_body(struct tg_exchange *ex);
+void tg_tunnel_traffic(struct tg_exchange *ex);          /* octets went through the tunnel */
+/* What was decided, for log and metrics. */
+enum tg_decided { TG_DECIDED_ALLOW, TG_DECIDED_DENY, TG_DECIDED_UNAUTHENTICATED, TG_DECIDED_LIMIT, TG_DECIDED_NONE };
+enum tg_decided tg_decided(const struct tg_exchange *ex);
+const char *tg_decided_name(enum tg_decided decided);
+
 void tg_step_authn_cancel(struct tg_exchange *ex);
 /* Charges the address bucket once when nothing was charged yet (refusals before step_limit). */
 void tg_charge_address(struct tg_exchange *ex);
@@ -251,6 +259,9 @@ void tg_forward_body_end(struct tg_exchange *ex, const struct tg_head *trailers)
 
 extern const struct tg_client_ops tg_conn_h1_ops;
 void tg_conn_h1_start(struct tg_conn *conn);             /* reads requests from a connection that was set up */
+/* Sets the deadline that fits what the connection waits for; `progress`: the client has just done its part. */
+void tg_conn_h1_plan(struct tg_conn *conn, bool progress);
+void tg_conn_h1_answered(struct tg_conn *conn);          /* the answer was said whole: what comes next */
 void tg_access_log(struct tg_exchange *ex);
 void tg_gate_metrics_init(struct tg_gate *gate);
 void tg_metrics_count(struct tg_exchange *ex);

@@ -8,8 +8,6 @@
 #define STATUS_MIN 100
 #define STATUS_COUNT 500
 
-static const char *const decisions[] = {"allow", "deny", "unauthenticated", "limit", "none"};
-
 static struct tg_series *plain(enum tg_metric_kind kind, const char *name, const char *help)
 {
     return tg_metric_series(tg_metric_family(kind, name, help, ""), NULL);
@@ -32,9 +30,10 @@ void tg_gate_metrics_init(struct tg_gate *gate)
               "Connections closed at once because of limits.connections or connections_per_address.");
     m->framing_errors =
         plain(TG_COUNTER, "tollgate_malformed_requests_total", "Requests refused for their framing or syntax.");
-    for (size_t i = 0; i < ARRAY_LEN(decisions); i++)
+    for (unsigned i = 0; i <= TG_DECIDED_NONE; i++)
         m->decisions[i] =
-            labelled("tollgate_decisions_total", "Requests by what was decided.", "decision", decisions[i]);
+            labelled("tollgate_decisions_total", "Requests by what was decided.", "decision",
+                                      tg_decided_name(i));
     m->admitted =
         labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "admitted");
     m->limited = labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "limited");
@@ -65,15 +64,8 @@ void tg_metrics_count(struct tg_exchange *ex)
 {
     struct tg_gate *gate = ex->gate;
     struct tg_gate_metrics *m = &gate->metrics;
-    unsigned decision = 4;
 
-    if (ex->refusal == TG_REFUSE_LIMIT)
-        decision = 3;
-    else if (ex->pending)
-        decision = 2;
-    else if (ex->judged)
-        decision = ex->verdict.decision == TG_ALLOW ? 0 : ex->verdict.decision == TG_DENY ? 1 : 2;
-    tg_metric_add(m->decisions[decision], gate->cell, 1);
+    tg_metric_add(m->decisions[tg_decided(ex)], gate->cell, 1);
     if (ex->refusal == TG_REFUSE_HEAD || ex->refusal == TG_REFUSE_BODY_FRAMING)
         tg_metric_add(m->framing_errors, gate->cell, 1);
     if (!ex->rt)

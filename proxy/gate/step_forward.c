@@ -129,6 +129,16 @@ static void write_head(struct tg_exchange *ex, const struct tg_target *target)
     ex->call.head_bytes = tg_arena_dup(&ex->arena, tg_buf_slice(&ex->gate->out));
 }
 
+/* The whole time of a request is up, or a tunnel was silent for too long. */
+static void on_total(struct tg_deadline *d)
+{
+    struct tg_exchange *ex = (struct tg_exchange *)((char *)d - offsetof(struct tg_exchange, total));
+
+    ex->outcome = TG_OUTCOME_FAILED;
+    ex->fault = TG_CALL_SLOW;
+    tg_exchange_break(ex, TG_REFUSE_UPSTREAM_SLOW);
+}
+
 /* ---- what the upstream says ---- */
 
 static void on_interim(struct tg_call *call, const struct tg_head *head)
@@ -164,8 +174,23 @@ static void on_head(struct tg_call *call, const struct tg_head *head)
     ex->status = head->status;
     ex->head_sent = true;
     ex->client->head(ex, &out, head->seen >> TG_FIELD_CONTENT_LENGTH & 1);
-    if (head->status == 101)
+    ex->replayable = false;                              /* it will not be sent again now */
+    tg_buf_fini(&ex->replay);
+    if (head->status == 101) {
+        tg_deadline_clear(&ex->gate->worker->wheel, &ex->total); /* a tunnel lasts; what ends it is silence */
+        tg_tunnel_traffic(ex);
         ex->client->tunnel(ex);
+    }
+}
+
+void tg_tunnel_traffic(struct tg_exchange *ex)
+{
+    struct tg_worker *w = ex->gate->worker;
+
+    if (ex->route->idle_timeout_ms <= 0)
+        return;
+    ex->total.expired = on_total;
+    tg_deadline_set(&w->wheel, &ex->total, w->now_ms + ex->route->idle_timeout_ms);
 }
 
 static void on_data(struct tg_call *call, struct tg_slice data)
@@ -173,6 +198,8 @@ static void on_data(struct tg_call *call, struct tg_slice data)
     struct tg_exchange *ex = exchange_of(call);
 
     ex->client->data(ex, data);
+    if (call->raw)
+        tg_tunnel_traffic(ex);
 }
 
 static void on_settled(struct tg_call *call)
@@ -223,14 +250,6 @@ static const struct tg_call_events call_events = {
 
 /* ---- starting, and starting again ---- */
 
-static void on_total(struct tg_deadline *d)
-{
-    struct tg_exchange *ex = (struct tg_exchange *)((char *)d - offsetof(struct tg_exchange, total));
-
-    ex->fault = TG_CALL_SLOW;
-    tg_exchange_break(ex, TG_REFUSE_UPSTREAM_SLOW);
-}
-
 static void start_call(struct tg_exchange *ex, bool fresh)
 {
     struct tg_cluster *cluster = ex->rt->clusters[ex->route->index];
@@ -278,10 +297,13 @@ static bool try_again(struct tg_exchange *ex)
     if (!ex->replayable)                                 /* part of the body is gone */
         return false;
     if (refused) {
+        int next;
+
         ex->tried |= 1ull << (ex->endpoint & 63);
-        ex->endpoint = tg_cluster_next(ex->rt->clusters[ex->route->index], ex->tried);
-        if (ex->endpoint < 0)
-            return false;
+        next = tg_cluster_next(ex->rt->clusters[ex->route->index], ex->tried);
+        if (next < 0)
+            return false;                                /* the last one tried stands in the log */
+        ex->endpoint = next;
     } else if (ex->fault != TG_CALL_NO_ANSWER || !was_reused || !idempotent(&ex->head)) {
         return false;
     }
@@ -310,14 +332,7 @@ static enum tg_next begin(struct tg_exchange *ex)
         tg_deadline_set(&ex->gate->worker->wheel, &ex->total, ex->gate->worker->now_ms + total_ms);
     }
     start_call(ex, false);
-    if (ex->body_open) {
-        if (ex->head.expect_continue) {
-            struct tg_head go_on = {.status = 100, .reason = TG_S_INIT("Continue")};
-
-            ex->client->interim(ex, &go_on);
-        }
-        ex->client->want_body(ex, true);
-    }
+    tg_exchange_ask_for_body(ex);
     return TG_NEXT_WAIT;
 }
 
@@ -334,7 +349,6 @@ enum tg_next tg_step_forward(struct tg_exchange *ex)
     if (try_again(ex))
         return TG_NEXT_WAIT;
     if (ex->head_sent) {
-        ex->aborted = true;
         ex->client->cut(ex);
         ex->state = EX_LOG;
         return TG_NEXT_GO;

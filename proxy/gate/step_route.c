@@ -39,7 +39,7 @@ static struct tg_slice new_trace(struct tg_arena *arena)
     return tg_slice(out, 55);
 }
 
-static void give_ids(struct tg_exchange *ex)
+void tg_give_ids(struct tg_exchange *ex)
 {
     struct tg_slice given = tg_head_value(&ex->head, TG_FIELD_X_REQUEST_ID);
     struct tg_slice trace = tg_head_value(&ex->head, TG_FIELD_TRACEPARENT);
@@ -104,7 +104,7 @@ enum tg_next tg_step_route(struct tg_exchange *ex)
             ex->client_ip = tg_forward_client_ip(h, &ex->conn->peer, c->trusted_proxies, c->trusted_count);
         }
     }
-    give_ids(ex);
+    tg_give_ids(ex);
     if (h->method_id == TG_METHOD_CONNECT || h->method_id == TG_METHOD_TRACE)
         return tg_exchange_refuse(ex, TG_REFUSE_METHOD);
     if (tg_slice_eq(h->path, TG_S("*"))) {

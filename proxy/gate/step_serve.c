@@ -70,15 +70,7 @@ enum tg_next tg_step_serve(struct tg_exchange *ex)
     if (ex->gate->service)
         return serve_service(ex);
     if (ex->body_open && !ex->body_complete) {
-        if (!ex->sent_100) {
-            ex->sent_100 = true;
-            if (ex->head.expect_continue) {
-                struct tg_head go_on = {.status = 100, .reason = TG_S_INIT("Continue")};
-
-                ex->client->interim(ex, &go_on);
-            }
-            ex->client->want_body(ex, true);
-        }
+        tg_exchange_ask_for_body(ex);
         return TG_NEXT_WAIT;
     }
     write_echo(ex, &body);

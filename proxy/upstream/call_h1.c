@@ -18,7 +18,7 @@ static void arm(struct tg_upstream_conn *conn, int64_t ms)
     if (ms > 0)
         tg_deadline_set(&w->wheel, &conn->deadline, w->now_ms + ms);
     else
-        tg_deadline_clear(&w->wheel, &conn->deadline);
+        tg_deadline_rest(&conn->deadline);
 }
 
 /* The call lets go of everything; what becomes of the connection is the caller's choice. */
@@ -35,6 +35,7 @@ static struct tg_upstream_conn *detach(struct tg_call *call)
         call->query = NULL;
     }
     tg_worker_undefer(call->endpoint->pool->worker, &call->fail_later);
+    tg_deadline_clear(&call->endpoint->pool->worker->wheel, &call->resolving);
     tg_buf_fini(&call->waiting);
     return conn;
 }
@@ -80,19 +81,29 @@ static void speak_on(struct tg_call *call, struct tg_upstream_conn *conn)
     call->sent_us = conn->stream.worker->now_us;
 }
 
-static void connect_to(struct tg_call *call, const struct tg_ip *ips, size_t count)
+/* One address after the other, from the one whose turn it is; NULL when none even begins. */
+static struct tg_upstream_conn *connect_any(struct tg_endpoint *ep, const struct tg_ip *ips, size_t count)
 {
-    struct tg_endpoint *ep = call->endpoint;
     struct tg_upstream_conn *conn = NULL;
     struct tg_address address;
 
-    if (ep->local) {
-        if (tg_address_from_path(ep->host, &address, NULL) == TG_OK)
-            conn = tg_pool_connect(ep, &address);
-    } else if (count > 0) {
+    if (ep->local)
+        return tg_address_from_path(ep->host, &address, NULL) == TG_OK ? tg_pool_connect(ep, &address) : NULL;
+    for (size_t i = 0; i < count && !conn; i++) {
         if (tg_address_from_ip(&ips[ep->next_ip % count], ep->port, &address))
             conn = tg_pool_connect(ep, &address);
+        if (!conn)
+            ep->next_ip++;                               /* no way there at all: no IPv6, no route */
     }
+    return conn;
+}
+
+static void connect_to(struct tg_call *call, const struct tg_ip *ips, size_t count)
+{
+    struct tg_upstream_conn *conn = connect_any(call->endpoint, ips, count);
+
+    tg_deadline_clear(&call->endpoint->pool->worker->wheel, &call->resolving);
+    call->addresses = (unsigned)count;
     if (!conn) {
         fail_later(call, TG_CALL_REFUSED);
         return;
@@ -109,12 +120,32 @@ static void on_resolved(void *arg, const struct tg_ip *ips, size_t count)
     connect_to(call, ips, count);
 }
 
+static void on_resolving_too_long(struct tg_deadline *d)
+{
+    fail((struct tg_call *)((char *)d - offsetof(struct tg_call, resolving)), TG_CALL_CONNECT_TIMEOUT);
+}
+
+/* A name is asked for within the time that connecting may take. */
+static void find_address(struct tg_call *call)
+{
+    struct tg_endpoint *ep = call->endpoint;
+    struct tg_worker *w = ep->pool->worker;
+    const struct tg_ip *ips = NULL;
+    size_t count = 0;
+
+    if (ep->local || tg_resolve(ep->pool->resolver, ep->host, on_resolved, call, &ips, &count, &call->query) == TG_OK) {
+        connect_to(call, ips, count);
+        return;
+    }
+    call->resolving.expired = on_resolving_too_long;
+    if (call->limits->connect_ms > 0)
+        tg_deadline_set(&w->wheel, &call->resolving, w->now_ms + call->limits->connect_ms);
+}
+
 void tg_call_start(struct tg_call *call, bool fresh)
 {
     struct tg_endpoint *ep = call->endpoint;
     struct tg_upstream_conn *conn = fresh ? NULL : tg_pool_take(ep);
-    const struct tg_ip *ips = NULL;
-    size_t count = 0;
 
     /* A request that may not be sent twice asks first whether the connection still stands. */
     bool repeatable = call->method_id != TG_METHOD_POST && call->method_id != TG_METHOD_PATCH &&
@@ -129,13 +160,7 @@ void tg_call_start(struct tg_call *call, bool fresh)
         arm(conn, call->limits->first_byte_ms);
         return;
     }
-    call->connect_us = ep->pool->worker->now_us;
-    if (ep->local) {
-        connect_to(call, NULL, 0);
-        return;
-    }
-    if (tg_resolve(ep->pool->resolver, ep->host, on_resolved, call, &ips, &count, &call->query) == TG_OK)
-        connect_to(call, ips, count);
+    find_address(call);
 }
 
 void tg_call_data(struct tg_call *call, struct tg_slice data)
@@ -220,7 +245,7 @@ void tg_call_resume(struct tg_call *call)
     if (call->conn) {
         tg_stream_resume(&call->conn->stream);
         if (!call->conn->stream.connecting && !call->raw)
-            arm(call->conn, call->answered ? call->limits->stall_ms : call->limits->first_byte_ms);
+            arm(call->conn, call->conn->in_body ? call->limits->stall_ms : call->limits->first_byte_ms);
     }
 }
 
@@ -236,13 +261,32 @@ void tg_call_cancel(struct tg_call *call)
 
 /* ---- coming back ---- */
 
+/* The name has more addresses: what was put so far goes to the next one. */
+static void try_next_address(struct tg_upstream_conn *conn)
+{
+    struct tg_call *call = conn->call;
+
+    call->conn = NULL;
+    conn->call = NULL;
+    /* The head leads what waited for the connection; it is written anew by speak_on. */
+    tg_stream_flush(&conn->stream);
+    if (tg_stream_backlog(&conn->stream) > call->head_bytes.len)
+        tg_buf_add(&call->waiting, conn->stream.backlog.data + conn->stream.backlog_sent + call->head_bytes.len,
+                   tg_stream_backlog(&conn->stream) - call->head_bytes.len);
+    tg_pool_close(conn, true);
+    find_address(call);
+}
+
 void tg_call_on_connected(struct tg_upstream_conn *conn, int error)
 {
     struct tg_call *call = conn->call;
 
     if (error) {
         conn->endpoint->next_ip++;                       /* the next try takes another address of the name */
-        fail(call, TG_CALL_REFUSED);
+        if (call->addresses > ++call->refused_addresses)
+            try_next_address(conn);
+        else
+            fail(call, TG_CALL_REFUSED);
         return;
     }
     call->sent_us = conn->stream.worker->now_us;

@@ -807,6 +807,18 @@ class Strict(Case):
             self.assertTrue(c.ends(5))
 
 
+class Names(Case):
+    @classmethod
+    def routes(cls, up):
+        return [public(up, to="http://localhost:%d" % up.port)]
+
+    def test_every_address_of_a_name_is_tried(self):
+        """The origin listens on one of localhost's addresses only: no request notices the other."""
+        for _ in range(6):
+            with self.client() as c:
+                self.assertStatus(c.request("POST", "/named", body=b"x" * 20000).response(), 200)
+
+
 class WebSocket(Case):
     @classmethod
     def routes(cls, up):
@@ -818,6 +830,32 @@ class WebSocket(Case):
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", base64.b64encode(b"0123456789abcdef").decode()),
     ]
+
+    def test_silent_tunnel(self):
+        """idle_timeout ends a tunnel that is silent, and not one that is used; the request's own timeout ends neither."""
+
+        def handler(c, r):
+            c.send(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Accept: abc\r\n\r\n"
+            )
+            try:
+                while True:
+                    c.fill()
+            except Exception:
+                pass
+
+        self.up.on("/ws", handler)
+        route = public(self.up, prefix="/ws", allow_websockets=True, idle_timeout="1s", timeout="500ms")
+        gate = self.start(config([route]))
+        with Client(gate.port) as c:
+            self.assertEqual(c.request("GET", "/ws", self.FIELDS).response().status, 101)
+            for _ in range(8):
+                time.sleep(0.3)
+                c.send(b"still here")                        # one side alone is enough
+            start = time.monotonic()
+            self.assertTrue(c.ends(5))
+            self.assertLess(time.monotonic() - start, 4)
 
     def test_tunnel(self):
         """After 101 bytes go both ways as they are, and the end of one side ends the other."""

@@ -5,24 +5,25 @@ Against a sanitizer build the sizes shrink and memory is not judged (the shadow 
 
 import json
 import os
+import re
 import resource
 import socket
 import threading
 import time
 
 from harness import (
-    Case,
-    Client,
-    PATIENCE,
-    SLOW,
     ask,
     bearer,
+    Case,
+    Client,
     config,
     main,
     members,
     parallel,
+    PATIENCE,
     public,
     request,
+    SLOW,
     value,
     wait_until,
 )
@@ -141,6 +142,21 @@ class Slowness(Case):
             sleeper.response()
         reader.close()
         sleeper.close()
+
+    def open_connections(self, gate):
+        text = ask(gate.health, "GET", "/metrics").body.decode()
+        return int(float(re.search(r"^tollgate_connections_active (\S+)$", text, re.M).group(1)))
+
+    def test_senders_that_do_not_read(self):
+        """Whatever a client sends meanwhile, one that does not read its answer is not held for ever."""
+        self.up.on("/ahead", lambda c, r: c.answer(200, body=BLOCK * 64), early=True)
+        gate = self.start(config([public(self.up)], timeouts={"body": "1s"}))
+        c = Client(gate.port)
+        c.send(b"POST /ahead HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nx")
+        time.sleep(0.5)
+        c.send(b"yz")                                        # the request is whole: no deadline of a body any more
+        self.assertTrue(wait_until(lambda: self.open_connections(gate) == 0, 8, 0.2))
+        c.close()
 
     def test_answer_to_an_upload_is_seen(self):
         """A client that sends without looking still gets to see why its upload was refused."""
