@@ -28,7 +28,8 @@ void tg_wheel_init(struct tg_wheel *wheel, int64_t now_ms, void (*wake)(struct t
 /* Sets or moves; at_ms in the past expires at the next turn. */
 void tg_deadline_set(struct tg_wheel *wheel, struct tg_deadline *d, int64_t at_ms);
 void tg_deadline_clear(struct tg_wheel *wheel, struct tg_deadline *d); /* also when not set */
-/* Will not expire until set again. A store: unlike a cleared one it stays known to the wheel, so clear it before its memory goes. */
+/* Will not expire until set again. A store: unlike a cleared one it stays known to the wheel, so clear it before its
+ * memory goes. */
 static inline void tg_deadline_rest(struct tg_deadline *d)
 {
     if (d->prev)

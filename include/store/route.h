@@ -85,6 +85,18 @@ struct tg_route *tg_route_read_one(const struct tg_tree *tree, const cJSON *node
  */
 const struct tg_route *tg_routes_match(const struct tg_routes *routes, struct tg_slice host, int port,
                                        struct tg_slice path);
+enum tg_route_found {
+    TG_ROUTE_FOUND,
+    TG_ROUTE_NONE,                                       /* 404 */
+    TG_ROUTE_AMBIGUOUS,                                  /* 400: the path has a second reading, see below */
+};
+/*
+ * The route of a request. Ambiguous is a path whose most careless reading (parameters cut off, decoded again) belongs
+ * to another route, so that an upstream reading it so would serve what the other guards; and one that a prefix_rewrite
+ * would turn into dot segments. `path` is canonical; the usual one costs nothing more than tg_routes_match.
+ */
+enum tg_route_found tg_routes_find(const struct tg_routes *routes, struct tg_slice host, int port, struct tg_slice path,
+                                   struct tg_arena *arena, const struct tg_route **out);
 size_t tg_routes_count(const struct tg_routes *routes);
 struct tg_route *tg_routes_at(const struct tg_routes *routes, size_t i);
 

@@ -212,8 +212,8 @@ enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *set
 }
 
 /*
- * Keys of a provider that is new, or whose URL changed, are fetched before the workers change over: else its tokens would be 503 in
- * between. Bounded: a provider that is away must not keep a new configuration from taking effect.
+ * Keys of a provider that is new, or whose URL changed, are fetched before the workers change over: else its tokens
+ * would be 503 in between. Bounded: a provider that is away must not keep a new configuration from taking effect.
  */
 static void await_keys(struct tg_server *server)
 {
@@ -255,7 +255,7 @@ void tg_server_stop_accepting(struct tg_server *server)
     for (unsigned i = 0; i < server->worker_count; i++)
         tg_worker_call(server->serving[i].worker, drain_serving, &server->serving[i]);
     for (size_t i = 0; i < server->socket_count; i++) {
-        if (server->sockets[i].at.local)                 /* shared by all workers, so it is closed after the last of them */
+        if (server->sockets[i].at.local) /* shared by all workers, so it is closed after the last of them */
             tg_listen_close(&server->sockets[i]);
     }
 }

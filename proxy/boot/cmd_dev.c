@@ -77,8 +77,8 @@ static void print_start(const struct tg_settings *s, const char *upstream, const
         struct tg_buf token = {0};
 
         mint(signer, tokens[i].subject, tokens[i].email, tokens[i].lives_s, &token);
-        printf("\n# %s\ncurl -i http://" TG_S_FMT "/ -H 'Authorization: Bearer %s'\n", tokens[i].what, TG_S_ARG(address),
-               tg_buf_cstr(&token));
+        printf("\n# %s\ncurl -i http://" TG_S_FMT "/ -H 'Authorization: Bearer %s'\n", tokens[i].what,
+               TG_S_ARG(address), tg_buf_cstr(&token));
         tg_buf_fini(&token);
     }
     printf("\n# no token (401)\ncurl -i http://" TG_S_FMT "/\n\n", TG_S_ARG(address));
@@ -103,7 +103,8 @@ static const struct tg_usage usage = {
                 "  tollgate dev --upstream http://127.0.0.1:3000\n",
 };
 
-/* Loopback only: tokens that pass stand in the output of `dev`. Looked at last, for the environment may change addresses. */
+/* Loopback only: tokens that pass stand in the output of `dev`. Looked at last, for the environment may change
+ * addresses. */
 static bool loopback_only(struct tg_slice text)
 {
     struct tg_listen_address at;

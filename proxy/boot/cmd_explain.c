@@ -337,10 +337,15 @@ static bool find_route(struct explaining *e)
     }
     if (e->policy_file)
         return true;
-    e->route = tg_routes_match(e->settings.config->routes, r->host, r->port, r->canonical);
-    if (!e->route) {
+    switch (tg_routes_find(e->settings.config->routes, r->host, r->port, r->canonical, &e->arena, &e->route)) {
+    case TG_ROUTE_NONE:
         stop(e, 404, "no route matches this host and path");
         return false;
+    case TG_ROUTE_AMBIGUOUS:
+        stop(e, 400, "an upstream may read this path as another route's");
+        return false;
+    case TG_ROUTE_FOUND:
+        break;
     }
     e->result.has_route = true;
     e->result.route = e->route->name;

@@ -46,8 +46,8 @@ static void await_reader(struct tg_conn *conn)
 }
 
 /*
- * What a connection with a request waits for, in one place: its client to read while octets wait for it, else its client to
- * send while the body is wanted, else nothing of its own (then the upstream has a deadline).
+ * What a connection with a request waits for, in one place: its client to read while octets wait for it, else its
+ * client to send while the body is wanted, else nothing of its own (then the upstream has a deadline).
  */
 void tg_conn_h1_plan(struct tg_conn *conn, bool progress)
 {

@@ -1,8 +1,9 @@
 /*
  * conn_h1_answer - what an exchange says to its client, in HTTP/1.1.
  *
- * Invariants: everything put is flushed before the exchange's memory goes (end, cut); an unknown length is chunked to HTTP/1.1 and ends
- * at the close to HTTP/1.0; an answer given before the body was read, or while draining, says Connection: close.
+ * Invariants: everything put is flushed before the exchange's memory goes (end, cut); an unknown length is chunked to
+ * HTTP/1.1 and ends at the close to HTTP/1.0; an answer given before the body was read, or while draining, says
+ * Connection: close.
  */
 #include "internal.h"
 

@@ -54,44 +54,6 @@ void tg_give_ids(struct tg_exchange *ex)
     ex->traceparent = ex->trace_continued ? trace : new_trace(&ex->arena);
 }
 
-/* "/files../secret" on prefix /files rewritten to /data/ would be /data/../secret: a dot segment that nobody sent. */
-static bool is_rewritten_out(struct tg_exchange *ex)
-{
-    const struct tg_route *route = ex->route;
-    struct tg_slice tail, canonical, decoded;
-
-    if (!route->prefix_rewrite.ptr || !route->prefix.ptr || ex->path.len == route->prefix.len)
-        return false;
-    tail = tg_slice(ex->path.ptr + route->prefix.len, ex->path.len - route->prefix.len);
-    if (tail.ptr[0] != '/')
-        tail = tg_arena_printf(&ex->arena, "/" TG_S_FMT, TG_S_ARG(tail));
-    if (tg_uri_canonical_path(tail, &ex->arena, &canonical, &decoded, NULL) != TG_OK)
-        return true;
-    return !tg_slice_eq(tail, canonical);
-}
-
-/*
- * The route for the canonical path, unless the most careless reading of that path (parameters cut off, decoded again)
- * belongs to another route: then an upstream that reads it so would serve what the other route guards.
- */
-static enum tg_next find_route(struct tg_exchange *ex)
-{
-    const struct tg_routes *routes = ex->rt->config->routes;
-    struct tg_slice loose = tg_uri_loosest_path(ex->path, &ex->arena);
-
-    ex->route = tg_routes_match(routes, ex->host, ex->port, ex->path);
-    if (!ex->route)
-        return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
-    if (loose.ptr != ex->path.ptr && tg_routes_match(routes, ex->host, ex->port, loose) != ex->route) {
-        ex->route = NULL;
-        return tg_exchange_refuse(ex, TG_REFUSE_PATH);
-    }
-    if (is_rewritten_out(ex))
-        return tg_exchange_refuse(ex, TG_REFUSE_PATH);
-    ex->state = EX_AUTHN;
-    return TG_NEXT_GO;
-}
-
 enum tg_next tg_step_route(struct tg_exchange *ex)
 {
     struct tg_head *h = &ex->head;
@@ -124,5 +86,14 @@ enum tg_next tg_step_route(struct tg_exchange *ex)
 
     if (!hostless && !tg_uri_split_authority(h->authority, &ex->host, &ex->port))
         return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
-    return find_route(ex);
+    switch (tg_routes_find(ex->rt->config->routes, ex->host, ex->port, ex->path, &ex->arena, &ex->route)) {
+    case TG_ROUTE_NONE:
+        return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
+    case TG_ROUTE_AMBIGUOUS:
+        return tg_exchange_refuse(ex, TG_REFUSE_PATH);
+    case TG_ROUTE_FOUND:
+        break;
+    }
+    ex->state = EX_AUTHN;
+    return TG_NEXT_GO;
 }

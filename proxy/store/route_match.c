@@ -116,3 +116,36 @@ bool route_covers(const struct tg_route *earlier, const struct tg_route *later)
         return true;
     return tg_slice_starts_with(later->path.ptr ? later->path : later->prefix, earlier->prefix);
 }
+
+/* "/files../secret" on prefix /files rewritten to /data/ would be /data/../secret: a dot segment that nobody sent. */
+static bool is_rewritten_out(const struct tg_route *route, struct tg_slice path, struct tg_arena *arena)
+{
+    struct tg_slice tail, canonical, decoded;
+
+    if (!route->prefix_rewrite.ptr || !route->prefix.ptr || path.len == route->prefix.len)
+        return false;
+    tail = tg_slice(path.ptr + route->prefix.len, path.len - route->prefix.len);
+    if (tail.ptr[0] != '/')
+        tail = tg_arena_printf(arena, "/" TG_S_FMT, TG_S_ARG(tail));
+    if (tg_uri_canonical_path(tail, arena, &canonical, &decoded, NULL) != TG_OK)
+        return true;
+    return !tg_slice_eq(tail, canonical);
+}
+
+enum tg_route_found tg_routes_find(const struct tg_routes *routes, struct tg_slice host, int port, struct tg_slice path,
+                                   struct tg_arena *arena, const struct tg_route **out)
+{
+    const struct tg_route *route = tg_routes_match(routes, host, port, path);
+    struct tg_slice loose;
+
+    *out = NULL;
+    if (!route)
+        return TG_ROUTE_NONE;
+    loose = tg_uri_loosest_path(path, arena);
+    if (loose.ptr != path.ptr && tg_routes_match(routes, host, port, loose) != route)
+        return TG_ROUTE_AMBIGUOUS;
+    if (is_rewritten_out(route, path, arena))
+        return TG_ROUTE_AMBIGUOUS;
+    *out = route;
+    return TG_ROUTE_FOUND;
+}
