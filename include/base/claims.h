@@ -32,6 +32,7 @@ void tg_claims_free(struct tg_claims *claims);
 const struct tg_claim *tg_claims_get(const struct tg_claims *claims, struct tg_slice name, uint64_t hash);
 /* The text of a claim that is one string or a list of one string, else empty (ptr NULL). */
 struct tg_slice tg_claims_text(const struct tg_claims *claims, const char *name);
+size_t tg_claims_bytes(const struct tg_claims *claims);  /* of memory */
 const cJSON *tg_claims_json(const struct tg_claims *claims); /* the object itself */
 /* Elements joined by ","; strings as they are, numbers and booleans as JSON text; null, objects and arrays dropped. */
 void tg_claims_join(const struct tg_claim *claim, struct tg_buf *out);

@@ -2,8 +2,8 @@
  * resolve - names to addresses without blocking (c-ares): hosts file, search domains, TCP when an answer is cut, by
  * TTL.
  *
- * One resolver per worker. Answers are kept for their TTL (1 s to 300 s); failures for 1 s; askers of one name share a
- * query.
+ * localhost is loopback without asking (RFC 6761 §6.3). One resolver per worker. Answers are kept for their TTL (1 s to
+ * 300 s); failures for 1 s; askers of one name share a query.
  */
 #pragma once
 #include "base/ip.h"

@@ -49,25 +49,7 @@ void tg_identity_unref(const struct tg_identity *id)
     free(w);
 }
 
-/* A node, its allocator's overhead, and the flattened claim made of it. */
-#define NODE_BYTES (sizeof(cJSON) + sizeof(struct tg_claim) + sizeof(struct tg_claim_value) + 64)
-
-static size_t tree_bytes(const cJSON *node)
-{
-    size_t sum = 0;
-
-    for (; node; node = node->next) {
-        sum += NODE_BYTES;
-        if (node->string)
-            sum += 2 * strlen(node->string);
-        if (node->valuestring)
-            sum += strlen(node->valuestring);
-        sum += tree_bytes(node->child);                  /* depth is bounded by base/json */
-    }
-    return sum;
-}
-
 size_t tg_identity_bytes(const struct tg_identity *id)
 {
-    return sizeof(struct whole) + tree_bytes(tg_claims_json(id->claims));
+    return sizeof(struct whole) + tg_claims_bytes(id->claims);
 }

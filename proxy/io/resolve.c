@@ -190,6 +190,23 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
     }
 }
 
+/* RFC 6761 §6.3: localhost and what is below it are the loopback addresses, whatever a hosts file or a server says. */
+static bool is_localhost(struct tg_slice host)
+{
+    static const struct tg_slice name = TG_S_INIT("localhost");
+
+    if (host.len > 1 && host.ptr[host.len - 1] == '.')
+        host.len--;
+    if (host.len > name.len && host.ptr[host.len - name.len - 1] == '.')
+        host = tg_slice(host.ptr + host.len - name.len, name.len);
+    return tg_slice_eq_nocase(host, name);
+}
+
+static const struct tg_ip loopback[] = {
+    {.family = 4, .bytes = {127, 0, 0, 1}},
+    {.family = 6, .bytes = {[15] = 1}},
+};
+
 enum tg_status tg_resolve(struct tg_resolver *r, struct tg_slice host,
                           void (*done)(void *arg, const struct tg_ip *ips, size_t count), void *arg,
                           const struct tg_ip **ips, size_t *count, struct tg_resolve_query **query)
@@ -199,6 +216,11 @@ enum tg_status tg_resolve(struct tg_resolver *r, struct tg_slice host,
     if (tg_ip_parse(host, &r->literal)) {
         *ips = &r->literal;
         *count = 1;
+        return TG_OK;
+    }
+    if (is_localhost(host)) {
+        *ips = loopback;
+        *count = ARRAY_LEN(loopback);
         return TG_OK;
     }
     n = tg_map_get(r->names, host);
