@@ -6,7 +6,8 @@
 
 #define NAME_MAX_BYTES 128
 
-static void complain(const struct route_reader *r, const char *name, bool warning, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void complain(const struct route_reader *r, const char *name, bool warning,
+                                                           const char *fmt, va_list ap)
 {
     const cJSON *node = name ? tg_json_get(r->node, name) : NULL;
     struct tg_buf text = {0};
