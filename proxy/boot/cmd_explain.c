@@ -1,7 +1,8 @@
 /*
  * cmd_explain - one request, one token or its claims, one configuration: how it would be decided, and why.
  *
- * The same functions in the same order as on a request; nothing is sent, nothing is counted, no key is fetched.
+ * The same functions in the same order as on a request; nothing is forwarded, nothing is counted; keys of a
+ * remote provider are fetched, but only once a token of that issuer is to be verified.
  */
 #include "boot/commands.h"
 #include "base/file.h"
@@ -10,6 +11,7 @@
 #include "boot/settings.h"
 #include "auth/authn.h"
 #include "explain.h"
+#include "fetched_keys.h"
 #include "token_check.h"
 #include <stdio.h>
 #include <unistd.h>
@@ -242,6 +244,8 @@ static void verify_token(struct explaining *e, struct tg_slice token)
 {
     struct token_check c;
     const struct tg_provider *p = NULL;
+    struct tg_jwks *keys = NULL;
+    struct tg_err err = {0};
 
     if (!token_check_open(&c, token, false, &e->arena))
         refuse_token(e, 401, tg_slice_str(c.err.text));
@@ -250,11 +254,9 @@ static void verify_token(struct explaining *e, struct tg_slice token)
     else if (!is_allowed(e, p))
         refuse_token(e, 401, tg_arena_printf(&e->arena, "the route does not take tokens of provider " TG_S_FMT,
                                              TG_S_ARG(p->name)));
-    else if (!p->local)
-        refuse_token(e, 503, tg_arena_printf(&e->arena,
-                                             "the keys of provider " TG_S_FMT " are fetched, which this command "
-                                             "does not do; give its --claims instead", TG_S_ARG(p->name)));
-    else if (!token_check_signature(&c, p->local, p->algs) ||
+    else if (tg_fetched_keys(p, &keys, &err) != TG_OK)
+        refuse_token(e, 503, tg_slice_str(err.text));
+    else if (!token_check_signature(&c, keys, p->algs) ||
              !token_check_claims(&c, &p->rules, e->request.wall_ms / 1000))
         refuse_token(e, 401, tg_arena_printf(&e->arena, "%s (%s)", c.err.text, token_step_rule(c.broken)));
     else if (!(e->identity = tg_claims_new(cJSON_Duplicate(c.claims, true))))
@@ -263,6 +265,7 @@ static void verify_token(struct explaining *e, struct tg_slice token)
         e->result.identity_from = "token";
     if (p)
         e->result.provider = p->name;
+    tg_jwks_unref(keys);
     token_check_fini(&c);
 }
 

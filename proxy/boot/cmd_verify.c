@@ -1,13 +1,15 @@
 /*
  * cmd_verify - one token: what it says, and the rule it meets or breaks.
  *
- * Neither the token nor its signature is ever printed. Only keys at hand are used: nothing is fetched.
+ * Neither the token nor its signature is ever printed. Keys of a remote provider are fetched as a
+ * running tollgate does.
  */
 #include "boot/commands.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "boot/options.h"
 #include "boot/settings.h"
+#include "fetched_keys.h"
 #include "token_check.h"
 #include <stdio.h>
 
@@ -29,7 +31,7 @@ static const struct tg_usage usage = {
     .line = "[-c FILE [--provider NAME] | --jwks FILE --alg A,B] [TOKEN | -]",
     .about = "Prints a token's header and claims and every rule it meets, up to the one it breaks. Ends with 0 when\n"
              "it is good, else with 1. The token comes as argument or, better, on standard input (-): arguments can\n"
-             "be seen by other users of the machine. Keys that would have to be fetched are not.",
+             "be seen by other users of the machine. Keys of a remote provider are fetched.",
     .options = options,
     .option_count = ARRAY_LEN(options),
     .examples =
@@ -45,7 +47,7 @@ struct verifying {
     struct tg_jwt_rules rules;
     /* from here on: what to verify with */
     struct tg_settings settings;
-    struct tg_jwks *own;                                 /* of --jwks */
+    struct tg_jwks *own;                                 /* of --jwks, or fetched */
     const struct tg_jwks *keys;
     tg_algs algs;
     const char *name;                                    /* of the provider; NULL: --jwks */
@@ -195,6 +197,7 @@ static int choose_provider(struct verifying *v, const cJSON *claims)
     const struct tg_providers *providers = &v->settings.config->providers;
     const struct tg_provider *found = NULL;
     struct tg_slice issuer = {0};
+    struct tg_err err = {0};
 
     tg_json_str(tg_json_get(claims, "iss"), &issuer);
     for (size_t i = 0; i < providers->count && !found; i++)
@@ -203,11 +206,9 @@ static int choose_provider(struct verifying *v, const cJSON *claims)
             found = &providers->items[i];
     if (!found)
         return unknown_provider(providers, issuer, v->provider_name);
-    if (!found->local)
-        return tg_complain(TG_EXIT_FAILURE,
-                           "the keys of provider " TG_S_FMT " are fetched, which this command does not do; "
-                           "save them to a file and use --jwks", TG_S_ARG(found->name));
-    v->keys = found->local;
+    if (tg_fetched_keys(found, &v->own, &err) != TG_OK)
+        return tg_complain(TG_EXIT_FAILURE, "%s", err.text);
+    v->keys = v->own;
     v->algs = found->algs;
     v->rules = found->rules;
     v->name = tg_arena_str(&v->settings.config->arena, found->name);

@@ -28,6 +28,7 @@ from harness import (
     members,
     mint,  # noqa: E402
     provider,
+    run,
     value,
     wait_until,
 )
@@ -134,6 +135,21 @@ class Provider(Case):
         self.provide()
         gate = self.gate_for("urn:test:opaque")
         self.assertStatus(ask(gate.port, "GET", "/", auth(self.fetch("urn:test:opaque"))), 401)
+
+    def test_commands_fetch_keys(self):
+        """verify and explain find the provider's keys as a running tollgate does, and say why when they cannot."""
+        self.provide()
+        gate = self.gate_for(*ALGS)
+        t = self.fetch("urn:test:es256")
+        code, out, err = run("verify", "-c", gate.config_path, "-", stdin=t)
+        self.assertEqual(code, 0, out + err)
+        code, out, err = run("explain", "-c", gate.config_path, "--path", "/robots", "--token", t, "--json")
+        self.assertEqual((code, json.loads(out)["status"]), (0, 200), out + err)
+        self.node.stop()
+        code, out, err = run("verify", "-c", gate.config_path, "-", stdin=t)
+        self.assertEqual(code, 1)
+        self.assertIn("cannot be fetched", out + err)
+        self.assertNotIn(t, out + err)
 
     def test_rotation(self):
         """The provider restarts with new keys: new tokens pass after a refetch, and old ones no longer."""
