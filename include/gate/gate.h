@@ -32,6 +32,7 @@ struct tg_service_request {
 struct tg_service_answer {
     unsigned status;
     const char *content_type;
+    const char *allow;                                   /* of a 405: the methods there are; else NULL */
     struct tg_buf body;                                  /* freed by the gate */
 };
 struct tg_service {

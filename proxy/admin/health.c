@@ -58,6 +58,7 @@ static void serve(void *arg, const struct tg_service_request *request, struct tg
 
     if (request->method_id != TG_METHOD_GET && request->method_id != TG_METHOD_HEAD) {
         answer->status = 405;
+        answer->allow = "GET, HEAD";
         tg_buf_adds(&answer->body, "method not allowed\n");
     } else if (tg_slice_eq(path, TG_S("/livez"))) {
         answer_checks(h, checks, 0, false, answer);

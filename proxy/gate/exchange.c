@@ -138,6 +138,8 @@ void tg_exchange_break(struct tg_exchange *ex, enum tg_refusal why)
 void tg_exchange_abort(struct tg_exchange *ex)
 {
     tg_call_cancel(&ex->call);
+    if (ex->waiting_keys)
+        tg_charge_address(ex);                           /* going away is no way to ask for keys unpaid */
     tg_step_authn_cancel(ex);
     ex->aborted = true;
     ex->state = EX_LOG;

@@ -9,6 +9,8 @@
 #include "internal.h"
 #include <stdio.h>
 
+#define RETRY_SOON_S 5u
+
 enum challenge { CHALLENGE_NONE, CHALLENGE_BARE, CHALLENGE_REQUEST, CHALLENGE_TOKEN };
 
 static const struct refusal {
@@ -285,15 +287,41 @@ void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *f
     ex->client->end(ex, NULL);
 }
 
+static bool is_grpc(const struct tg_exchange *ex)
+{
+    static const struct tg_slice type = TG_S_INIT("application/grpc");
+    struct tg_slice given = tg_head_value(&ex->head, TG_FIELD_CONTENT_TYPE);
+
+    return given.len >= type.len && tg_slice_eq_nocase(tg_slice(given.ptr, type.len), type);
+}
+
+/* gRPC over HTTP: 200 with the status in a field, percent-encoded text (only what we or the configuration wrote). */
 static void answer_grpc(struct tg_exchange *ex, unsigned status, struct tg_slice details)
 {
+    static const char hex[] = "0123456789ABCDEF";
+    char *text = tg_arena_raw(&ex->arena, details.len * 3 + 1), *to = text;
+
+    for (size_t i = 0; i < details.len; i++) {
+        unsigned char c = (unsigned char)details.ptr[i];
+
+        if (c >= 0x20 && c < 0x7f && c != '%') {
+            *to++ = (char)c;
+            continue;
+        }
+        *to++ = '%';
+        *to++ = hex[c >> 4];
+        *to++ = hex[c & 15];
+    }
     struct tg_field fields[] = {
         {TG_S("Content-Type"), TG_S("application/grpc"), TG_FIELD_CONTENT_TYPE},
         {TG_S("grpc-status"), number(&ex->arena, grpc_code(status)), TG_FIELD_OTHER},
-        {TG_S("grpc-message"), details, TG_FIELD_OTHER},
+        {TG_S("grpc-message"), tg_slice(text, (size_t)(to - text)), TG_FIELD_OTHER},
+        {TG_S("Retry-After"), number(&ex->arena, status == 429 ? ex->charge.retry_after_s : RETRY_SOON_S),
+         TG_FIELD_RETRY_AFTER},
     };
+    bool later = status == 429 || status == 503;
 
-    tg_answer(ex, 200, fields, ARRAY_LEN(fields), TG_S(""));
+    tg_answer(ex, 200, fields, ARRAY_LEN(fields) - (later ? 0 : 1), TG_S(""));
 }
 
 static size_t refusal_fields(struct tg_exchange *ex, const struct refusal *r, unsigned status, const char *type,
@@ -309,7 +337,7 @@ static size_t refusal_fields(struct tg_exchange *ex, const struct refusal *r, un
         out[n++] =
             (struct tg_field){TG_S("Retry-After"), number(&ex->arena, ex->charge.retry_after_s), TG_FIELD_RETRY_AFTER};
     if (status == 503)
-        out[n++] = (struct tg_field){TG_S("Retry-After"), TG_S("5"), TG_FIELD_RETRY_AFTER};
+        out[n++] = (struct tg_field){TG_S("Retry-After"), number(&ex->arena, RETRY_SOON_S), TG_FIELD_RETRY_AFTER};
     if (status == 405)
         out[n++] =
             (struct tg_field){TG_S("Allow"), TG_S("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), TG_FIELD_OTHER};
@@ -347,8 +375,8 @@ enum tg_next tg_step_reply(struct tg_exchange *ex)
     w.oauth_error = oauth_error(r, status);
     w.oauth_description = r->description ? r->description : r->details;
     ex->state = EX_LOG;
-    if (tg_slice_starts_with(tg_head_value(&ex->head, TG_FIELD_CONTENT_TYPE), TG_S("application/grpc"))) {
-        answer_grpc(ex, status, tg_slice_str(r->details));
+    if (is_grpc(ex)) {
+        answer_grpc(ex, status, w.details);
         ex->status = status;
         return TG_NEXT_GO;
     }

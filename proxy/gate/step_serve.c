@@ -17,8 +17,11 @@ static enum tg_next serve_service(struct tg_exchange *ex)
     struct tg_field fields[] = {
         {TG_S("Content-Type"), tg_slice_str(answer.content_type), TG_FIELD_CONTENT_TYPE},
         {TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL},
+        {TG_S("Allow"), tg_slice_str(answer.allow), TG_FIELD_OTHER},
     };
-    tg_answer(ex, answer.status, fields, ARRAY_LEN(fields), tg_arena_dup(&ex->arena, tg_buf_slice(&answer.body)));
+    size_t count = ARRAY_LEN(fields) - (answer.allow ? 0 : 1);
+
+    tg_answer(ex, answer.status, fields, count, tg_arena_dup(&ex->arena, tg_buf_slice(&answer.body)));
     tg_buf_fini(&answer.body);
     ex->state = EX_LOG;
     return TG_NEXT_GO;

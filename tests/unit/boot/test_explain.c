@@ -116,7 +116,7 @@ static void with_a_token(void **state)
         {"verified", good, "http://any.test/api", 200, "by token, provider corp"},
         {"expired", old, "http://any.test/api", 401, "expired (RFC 7519"},
         {"of another provider", good, "https://only.test/", 401, "does not take tokens of provider corp"},
-        {"of a provider with keys elsewhere", foreign, "http://any.test/api", 503, "are fetched"},
+        {"of a provider with keys elsewhere", foreign, "http://any.test/api", 503, "cannot be fetched"},
     };
 
     (void)state;
