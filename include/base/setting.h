@@ -18,7 +18,8 @@ enum tg_setting_kind {
     TG_SET_ENUM,       /* int: index into `choices` (separated by |) */
     TG_SET_STRINGS,    /* struct tg_strings: a list, or one string */
     TG_SET_STRING_MAP, /* struct tg_string_map: name: text */
-    TG_SET_FILE,       /* struct tg_slice: path, made relative to the file of the tree */
+    TG_SET_FILE,       /* struct tg_slice: path of a file, seen from the tree's own; noted by tg_tree_note_file */
+    TG_SET_PATH,       /* likewise a path, of a folder or of a file that is read anew at each use: not noted */
     TG_SET_NODE,       /* const cJSON *: read by somebody else; any shape */
     TG_SET_LATER,      /* known, not honoured yet: refused by name with `help` */
 };

@@ -18,6 +18,7 @@ struct tg_tree {
     cJSON *root;                                         /* never NULL after success */
     char *file;                                          /* as shown to the user */
     struct tg_tree_places *places;
+    struct tg_tree_files *files;                         /* see tg_tree_note_file */
 };
 
 /* `file` names the text in messages. On failure the sentence starts "FILE:LINE:COLUMN: ". */
@@ -49,6 +50,12 @@ void tg_tree_interpolate(struct tg_tree *tree, const char *(*get)(void *arg, con
  * variable's text is not looked at again.
  */
 void tg_tree_override(struct tg_tree *tree, const char *key, const char *text, const char *origin);
+/*
+ * Files the document names and whose content was read with it: when one changes, the document means something else. A
+ * path noted twice is kept once. tg_tree_noted_file: the i-th, NULL behind the last.
+ */
+void tg_tree_note_file(const struct tg_tree *tree, const char *path);
+const char *tg_tree_noted_file(const struct tg_tree *tree, size_t i);
 /* Copies the places of `other`, so that problems may name nodes of both through `tree`. The nodes stay other's. */
 void tg_tree_adopt(struct tg_tree *tree, struct tg_tree *other);
 

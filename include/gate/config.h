@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "auth/providers.h"
+#include "io/tls.h"
 #include "limit/tiers.h"
 #include "store/route.h"
 #include <stdatomic.h>
@@ -30,6 +31,7 @@ struct tg_config {
     struct tg_slice realm;
     const struct tg_cidr *trusted_proxies;
     size_t trusted_count;
+    struct tg_tls_server *tls;                           /* a reference; NULL: the listeners speak plain HTTP */
 };
 
 struct tg_config *tg_config_new(void);                   /* one reference */

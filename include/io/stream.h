@@ -5,21 +5,26 @@
  * writev, at the latest when that callback returns (or by tg_stream_flush). So bytes that were put must stay until
  * then. What the socket does not take is copied into the stream's backlog, and `drained` is called when that is gone.
  * Reading: one event, level-triggered, armed until paused. An idle stream holds no buffer.
- * TLS later lives behind the same calls. Threads: one worker.
+ * TLS lives behind the same calls: what is put before the handshake is over waits in the backlog, a peer's close_notify
+ * is its end, and an upstream's connection that ends without one is broken, so that a cut answer cannot pass for a whole
+ * one. Threads: one worker.
  */
 #pragma once
 #include "base/ip.h"
+#include "io/tls.h"
 #include "io/worker.h"
 #include <event2/event_struct.h>
 #include <sys/un.h>
 
 struct tg_stream;
 struct tg_gather;
+struct tg_tls_session;
 
 struct tg_stream_events {
     void (*readable)(struct tg_stream *s);               /* bytes, end or an error wait: call tg_stream_read once */
     void (*drained)(struct tg_stream *s);                /* the backlog is empty again */
-    void (*connected)(struct tg_stream *s, int error);   /* of tg_stream_connect: 0 or an errno */
+    /* Of a stream that connects, or accepts TLS: 0, or an errno; EPROTO: the handshake failed, see tg_stream_tls_error */
+    void (*connected)(struct tg_stream *s, int error);
     void (*broken)(struct tg_stream *s);                 /* writing failed; called from the loop, once */
 };
 
@@ -31,6 +36,7 @@ struct tg_stream {
     struct event read_event, write_event;
     struct tg_gather *gather;                            /* noted, not yet written; NULL: nothing */
     struct tg_stream *next_dirty;                        /* in the worker's list of streams to flush */
+    struct tg_tls_session *tls;                          /* NULL: plain */
     struct tg_buf backlog;                               /* the socket did not take this yet */
     size_t backlog_sent;
 };
@@ -52,6 +58,18 @@ void tg_stream_open(struct tg_stream *s, struct tg_worker *w, int fd, const stru
 /* Starts connecting; `connected` is called from the loop, never from inside. TG_IO: no socket could be made. */
 enum tg_status tg_stream_connect(struct tg_stream *s, struct tg_worker *w, const struct tg_address *to,
                                  const struct tg_stream_events *events);
+/* The same with TLS: `connected` follows the handshake (NULL: not told), of which a failure is told by it too. */
+void tg_stream_open_tls(struct tg_stream *s, struct tg_worker *w, int fd, const struct tg_stream_events *events,
+                        struct tg_tls_server *server);
+/* `name`: whom the certificate must be for, a DNS name or an address; `resume`: NULL, or the endpoint's. */
+enum tg_status tg_stream_connect_tls(struct tg_stream *s, struct tg_worker *w, const struct tg_address *to,
+                                     const struct tg_stream_events *events, struct tg_tls_client *client,
+                                     struct tg_slice name, struct tg_tls_resume *resume);
+/* Of a finished handshake; NULL: plain, or not finished. Valid as long as the stream is open. */
+const struct tg_tls_facts *tg_stream_tls(const struct tg_stream *s);
+/* Why the handshake failed, as a sentence for a log: "certificate not trusted: self-signed certificate". */
+const char *tg_stream_tls_error(const struct tg_stream *s);
+bool tg_stream_tls_met_http(const struct tg_stream *s);  /* the handshake failed because the client speaks plain HTTP */
 /* Closes at once; with `reset` the peer sees RST. Nothing noted is written. Idempotent. */
 void tg_stream_close(struct tg_stream *s, bool reset);
 

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "base/arena.h"
+#include "base/cert.h"
 #include "base/claims.h"
 #include "base/ip.h"
 #include "base/tree.h"
@@ -56,6 +57,7 @@ struct tg_facts {
     const struct tg_claims *claims;                      /* NULL: none */
     struct tg_slice groups_claim;                        /* the claim that `groups` reads; empty: "groups" */
     enum tg_client_cert client_cert;
+    const struct tg_cert *certificate;                   /* the client's, valid or not; NULL: none presented */
     int64_t wall_ms;                                     /* for the time criteria of a later version */
 };
 

@@ -24,7 +24,7 @@ const struct tg_setting tg_provider_settings[] = {
     ROW("public_key_file", FILE, public_key_file, NULL, 0, 0, NULL, 0, "one public key or certificate in PEM"),
     ROW("secret_file", FILE, secret_file, NULL, 0, 0, NULL, 0, "the shared secret of HS*, at least 32 bytes"),
     ROW("ca_file", FILE, ca_file, NULL, 0, 0, NULL, 0, "certificates that sign the provider's TLS certificate"),
-    ROW("token_file", FILE, token_file, NULL, 0, 0, NULL, 0, "bearer token sent when asking for keys, read each time"),
+    ROW("token_file", PATH, token_file, NULL, 0, 0, NULL, 0, "bearer token sent when asking for keys, read each time"),
     ROW("proxy", STRING, proxy, NULL, 0, 0, NULL, 0,
         "proxy URL for asking the provider; the environment is not looked at"),
     ROW("allow_http", BOOL, allow_http, "false", 0, 0, NULL, 0,

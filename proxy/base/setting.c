@@ -206,19 +206,21 @@ static bool read_string(struct reading *r, void *member)
     return true;
 }
 
-static bool read_file(struct reading *r, void *member)
+static bool read_path(struct reading *r, void *member)
 {
     struct tg_slice text;
     char *path;
 
     if (!text_of(r, r->node, &text) || text.len == 0)
-        return complain(r, r->node, "must be the path of a file");
+        return complain(r, r->node, "must be a path");
     text = tg_slice(tg_arena_str(r->arena, text), text.len);
     if (r->tree) {
         path = tg_file_beside(tg_tree_file(r->tree, r->node), text.ptr);
         text = tg_slice_str(path);
         text = tg_slice(tg_arena_str(r->arena, text), text.len);
         free(path);
+        if (r->row->kind == TG_SET_FILE)
+            tg_tree_note_file(r->tree, text.ptr);
     }
     *(struct tg_slice *)member = text;
     return true;
@@ -333,7 +335,8 @@ static bool (*const readers[])(struct reading *r, void *member) = {
     [TG_SET_ENUM] = read_enum,
     [TG_SET_STRINGS] = read_strings,
     [TG_SET_STRING_MAP] = read_string_map,
-    [TG_SET_FILE] = read_file,
+    [TG_SET_FILE] = read_path,
+    [TG_SET_PATH] = read_path,
     [TG_SET_NODE] = read_node,
     [TG_SET_LATER] = read_later,
 };

@@ -404,6 +404,7 @@ enum tg_status tg_tree_parse(const char *file, struct tg_slice text, struct tg_t
     tree = TG_NEW(struct tg_tree);
     tree->file = tg_slice_dup(tg_slice_str(file));
     tree->places = tg_places_new();
+    tree->files = TG_NEW(struct tg_tree_files);
     name = tg_places_name(tree->places, file);
     st = tg_tree_is_json(file, text) ? tg_tree_read_json(tree, name, text, err) : read_yaml(tree, name, text, err);
     if (st != TG_OK) {
@@ -414,12 +415,34 @@ enum tg_status tg_tree_parse(const char *file, struct tg_slice text, struct tg_t
     return TG_OK;
 }
 
+void tg_tree_note_file(const struct tg_tree *tree, const char *path)
+{
+    struct tg_tree_files *f = tree->files;
+
+    for (size_t i = 0; i < f->count; i++)
+        if (strcmp(f->paths[i], path) == 0)
+            return;
+    f->paths = tg_realloc(f->paths, (f->count + 1) * sizeof(*f->paths));
+    f->paths[f->count++] = tg_slice_dup(tg_slice_str(path));
+}
+
+const char *tg_tree_noted_file(const struct tg_tree *tree, size_t i)
+{
+    return i < tree->files->count ? tree->files->paths[i] : NULL;
+}
+
 void tg_tree_free(struct tg_tree *tree)
 {
     if (!tree)
         return;
     cJSON_Delete(tree->root);
     tg_places_free(tree->places);
+    if (tree->files) {
+        for (size_t i = 0; i < tree->files->count; i++)
+            free(tree->files->paths[i]);
+        free(tree->files->paths);
+        free(tree->files);
+    }
     free(tree->file);
     free(tree);
 }

@@ -10,6 +10,11 @@ enum {
     TG_TREE_MAX_NODES = 200000,
 };
 
+struct tg_tree_files {                                   /* what tg_tree_note_file collected */
+    char **paths;
+    size_t count;
+};
+
 struct tg_place {
     const cJSON *node;                                   /* NULL: a free slot */
     const char *file;                                    /* of the table's names */

@@ -79,7 +79,7 @@ static int wait_signal(int64_t until_ms)
     }
 }
 
-/* ---- key files: read again when they change, without a signal ---- */
+/* ---- files the configuration names: read again when they change, without a signal ---- */
 
 /*
  * A value that changes when one of the files is written or replaced: also behind symbolic links, as Kubernetes swaps
@@ -88,21 +88,16 @@ static int wait_signal(int64_t until_ms)
 static uint64_t files_signature(const struct tg_config *config)
 {
     uint64_t sum = 1;
+    const char *path;
 
-    for (size_t i = 0; i < config->providers.count; i++) {
-        struct tg_slice path = config->providers.items[i].key_file;
+    for (size_t i = 0; (path = tg_tree_noted_file(config->tree, i)); i++) {
         struct stat st;
-        char *name;
 
-        if (!path.ptr)
-            continue;
-        name = tg_slice_dup(path);
         memset(&st, 0, sizeof(st));
-        if (stat(name, &st) == 0)
+        if (stat(path, &st) == 0)
             sum = tg_hash2(tg_hash2(sum, (uint64_t)st.st_ino),
                            tg_hash2((uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec,
                                     (uint64_t)st.st_size));
-        free(name);
     }
     return sum;
 }
@@ -126,7 +121,7 @@ static void look_at_files(struct watch *w, struct tg_server *server, const char 
 {
     if (!path || !files_changed(w, server->settings.config))
         return;
-    tg_log(TG_LOG_INFO, "a key file has changed");
+    tg_log(TG_LOG_INFO, "a file that the configuration names has changed");
     if (reload(server, path))
         w->in_force = w->last = files_signature(server->settings.config);
     else

@@ -8,7 +8,7 @@ static const char *const kind_names[] = {
     [TG_SET_BOOL] = "true|false", [TG_SET_COUNT] = "number",      [TG_SET_SIZE] = "size",
     [TG_SET_DURATION] = "duration", [TG_SET_STRING] = "text",     [TG_SET_ENUM] = "choice",
     [TG_SET_STRINGS] = "list",    [TG_SET_STRING_MAP] = "mapping", [TG_SET_FILE] = "path",
-    [TG_SET_NODE] = "section",    [TG_SET_LATER] = "later",
+    [TG_SET_PATH] = "path",       [TG_SET_NODE] = "section",    [TG_SET_LATER] = "later",
 };
 
 const char *settings_kind_name(const struct tg_setting *row)

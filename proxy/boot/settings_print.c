@@ -171,7 +171,8 @@ static void print_section(struct printing *p, const struct tg_settings_section *
 /* A default is written as a user would, which is YAML but for a text that needs quotes. */
 static void add_default(struct tg_buf *out, const struct tg_setting *row)
 {
-    if (row->kind == TG_SET_STRING || row->kind == TG_SET_FILE || row->kind == TG_SET_ENUM ||
+    if (row->kind == TG_SET_STRING || row->kind == TG_SET_FILE || row->kind == TG_SET_PATH ||
+        row->kind == TG_SET_ENUM ||
         (row->kind == TG_SET_STRINGS && row->dflt[0] != '['))
         add_quoted(out, tg_slice_str(row->dflt));
     else

@@ -142,6 +142,7 @@ static cJSON *row_schema(const struct tg_settings_section *section, const struct
     case TG_SET_NODE: return nested(section, row);
     case TG_SET_STRING:
     case TG_SET_FILE:
+    case TG_SET_PATH:
     case TG_SET_LATER: break;
     }
     return typed("string");

@@ -24,7 +24,7 @@ const struct tg_setting settings_root[] = {
     ROW(upstream, "upstream", NODE, NULL, "instead of routes: the one service, a URL or a mapping of route settings"),
     ROW(providers, "identity_providers", NODE, NULL, "who may sign tokens, by name"),
     ROW(policies, "policies", NODE, NULL, "policies by name, for routes and for every route when enforced"),
-    ROW(policies_dir, "policies_dir", FILE, NULL, "folder with one policy a file"),
+    ROW(policies_dir, "policies_dir", PATH, NULL, "folder with one policy a file"),
     ROW(routes, "routes", NODE, NULL, "what goes where, and who may; the first that matches"),
     ROW(rate_limits, "rate_limits", NODE, NULL, "how many requests whom; off: none are counted"),
     ROW(pass_identity_headers, "pass_identity_headers", BOOL, "false", "tell the services who calls"),
@@ -40,7 +40,7 @@ const struct tg_setting settings_root[] = {
     ROW(log, "log", NODE, NULL, "the program's own log, to standard error"),
     ROW_ENUM(error_format, "error_format", "zero", TG_ERROR_FORMAT_CHOICES, "shape of tollgate's own answers"),
     ROW(realm, "realm", STRING, "tollgate", "realm of WWW-Authenticate"),
-    ROW(state_dir, "state_dir", FILE, NULL, "folder for keys last fetched; absent: memory only"),
+    ROW(state_dir, "state_dir", PATH, NULL, "folder for keys last fetched; absent: memory only"),
     /* of later versions */
     LATER("certificate_file", LISTENER_TLS),
     LATER("certificate_key_file", LISTENER_TLS),

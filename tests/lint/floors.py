@@ -25,7 +25,7 @@ HOMES = (
     (r"event2/|event\.h", r"io/"),
     (r"ares|curl/", r"io/"),
     (r"hiredis/|sqlite3\.h", r"io/"),
-    (r"openssl/", r"jose/|base/digest\.c|base/cert\.c|io/tls\.c"),
+    (r"openssl/", r"jose/|base/digest\.c|base/cert\.c|io/tls_\w+\.[ch]"),
     (r"jwt\.h", r"jose/mint\w*\.c"),
     (r"yaml\.h", r"base/tree\w*\.[ch]"),
     (r"nghttp2/", r"http/h2\w*\.[ch]"),
