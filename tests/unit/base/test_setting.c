@@ -168,7 +168,7 @@ static const struct {
     {"delay: none", "1:8: delay must be a duration (500ms, 30s, 1m30s) of 1ms or more"},
     {"realm: 5", "1:8: realm must be text: put quotes around it"},
     {"realm: []", "1:8: realm must be text"},
-    {"ca_file: ''", "1:10: ca_file must be the path of a file"},
+    {"ca_file: ''", "1:10: ca_file must be a path"},
     {"error_format: probelm", "1:15: error_format must be zero, problem or oauth; did you mean problem?"},
     {"error_format: 7", "1:15: error_format must be zero, problem or oauth"},
     {"audiences: 5", "1:12: audiences must be a list of text, or one text"},
