@@ -78,6 +78,11 @@ struct tg_verdict {
 struct tg_ppl_builder;
 struct tg_ppl_builder *tg_ppl_builder_new(struct tg_arena *arena);
 /*
+ * Whether a client CA is configured. Without one (so it begins) no client is asked for a certificate, and criteria
+ * about certificates are warned about in what is added later.
+ */
+void tg_ppl_set_client_ca(struct tg_ppl_builder *b, bool configured);
+/*
  * Adds one policy: a PPL document (`doc`, a node of `tree`: a rule object or a list of them). Every error is added to
  * `problems` with its place, the path in the document and what was expected; then false, and the program must not be
  * made. Warnings about what is legal and probably not meant are added too. `where`: names the policy in messages; NULL
@@ -98,6 +103,8 @@ struct tg_ppl_flags {
 };
 bool tg_ppl_add_flags(struct tg_ppl_builder *b, const struct tg_tree *tree, const struct tg_ppl_flags *flags,
                       struct tg_problems *problems);
+/* One more rule, `deny: or: [invalid_client_certificate]`: of every route, when enforcement asks for it. */
+void tg_ppl_add_certificate_deny(struct tg_ppl_builder *b);
 /* Frees nothing but ends the builder. A program without documents denies, so does one whose documents had errors. */
 const struct tg_program *tg_ppl_finish(struct tg_ppl_builder *b);
 

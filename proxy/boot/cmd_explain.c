@@ -20,7 +20,7 @@
 #define CREDENTIALS 4
 
 enum { OPT_METHOD = TG_OPT_FIRST_OWN, OPT_URL, OPT_HOST, OPT_PATH, OPT_SOURCE_IP, OPT_HEADER, OPT_TOKEN, OPT_CLAIMS,
-       OPT_POLICY, OPT_JSON, OPT_BATCH };
+       OPT_CLIENT_CERT, OPT_CLIENT_CERT_INVALID, OPT_POLICY, OPT_JSON, OPT_BATCH };
 static const struct tg_option options[] = {
     TG_OPTION_CONFIG,
     {OPT_POLICY, 'p', "policy", "FILE", "judge by this PPL document alone, without a configuration"},
@@ -32,13 +32,16 @@ static const struct tg_option options[] = {
     {OPT_HEADER, 'H', "header", "'NAME: VALUE'", "a header of the request; several times"},
     {OPT_TOKEN, 't', "token", "TOKEN | -", "bearer token; -: from standard input"},
     {OPT_CLAIMS, 0, "claims", "JSON | @FILE", "instead of a token: its claims, as if verified"},
+    {OPT_CLIENT_CERT, 0, "client-cert", "FILE | none", "the client's certificate (PEM), taken as valid"},
+    {OPT_CLIENT_CERT_INVALID, 0, "client-cert-invalid", NULL, "as if the client CA had not signed --client-cert"},
     {OPT_JSON, 'j', "json", NULL, "answer as JSON"},
     {OPT_BATCH, 0, "batch", NULL,
      "one JSON object a line on standard input: {ppl | ppl_yaml | policies | route, request}"},
 };
 static const struct tg_usage usage = {
     .command = "explain",
-    .line = "[-c FILE | --policy FILE] [--url URL] [--token T | --claims JSON] [--json]  |  --batch",
+    .line = "[-c FILE | --policy FILE] [--url URL] [--token T | --claims JSON] [--client-cert FILE] [--json]  |  "
+            "--batch",
     .about =
         "Shows the route of a request, who is calling, the tier, every criterion with the value it saw, the reasons\n"
         "and the status. Ends with 0 when the request is allowed, else with 1. Nothing is sent; only keys at hand\n"
@@ -53,8 +56,8 @@ static const struct tg_usage usage = {
 
 struct explaining {
     struct tg_options o;
-    const char *config, *policy_file, *url, *host, *path, *token, *claims;
-    bool json, batch;
+    const char *config, *policy_file, *url, *host, *path, *token, *claims, *client_cert;
+    bool json, batch, client_cert_invalid;
     struct tg_arena arena;
     struct explain_request request;
     struct tg_settings settings;
@@ -97,6 +100,8 @@ static bool take_option(struct explaining *e, int id, const char *value)
     case OPT_PATH: e->path = value; break;
     case OPT_TOKEN: e->token = value; break;
     case OPT_CLAIMS: e->claims = value; break;
+    case OPT_CLIENT_CERT: e->client_cert = value; break;
+    case OPT_CLIENT_CERT_INVALID: e->client_cert_invalid = true; break;
     case OPT_JSON: e->json = true; break;
     case OPT_BATCH: e->batch = true; break;
     case OPT_HEADER: return take_header(e, value);
@@ -139,8 +144,11 @@ static bool read_options(struct explaining *e, int argc, char **argv)
             return false;
     if (tg_options_extra(&e->o, 0) || !take_url(e))
         return false;
-    if (e->batch && (e->config || e->policy_file || e->url || e->host || e->path || e->token || e->claims))
+    if (e->batch && (e->config || e->policy_file || e->url || e->host || e->path || e->token || e->claims ||
+                     e->client_cert))
         return wrong(e, "--batch", "stands alone: each line says its policy and its request");
+    if (e->client_cert_invalid && !(e->client_cert && strcmp(e->client_cert, "none") != 0))
+        return wrong(e, "--client-cert-invalid", "needs the certificate: --client-cert FILE");
     if (e->token && e->claims)
         return wrong(e, "--claims", "stands instead of --token");
     if (e->token && e->policy_file)
@@ -166,6 +174,7 @@ static bool load_policy(struct explaining *e)
         tg_tree_parse(e->policy_file, tg_buf_slice(&text), &e->policy_tree, &err) != TG_OK) {
         tg_problem_add(&problems, false, "%s", err.text);
     } else {
+        tg_ppl_set_client_ca(builder, e->client_cert != NULL);
         doc = tg_json_get(e->policy_tree->root, "ppl");
         ok = tg_ppl_add(builder, e->policy_tree, doc ? doc : e->policy_tree->root, "policy", &problems);
     }
@@ -187,6 +196,30 @@ static bool load_config(struct explaining *e)
 }
 
 /* ---- who is calling ---- */
+
+/* No CA is asked here whether it signed the certificate. A client that shows none has none. */
+static bool read_client_cert(struct explaining *e)
+{
+    bool none = !e->client_cert || strcmp(e->client_cert, "none") == 0;
+    bool asked = e->policy_file ? e->client_cert != NULL : e->settings.config->route_defaults.client_ca;
+    struct explain_request *r = &e->request;
+    struct tg_buf pem = {0};
+    struct tg_err err;
+    enum tg_status st;
+
+    if (e->client_cert && !asked)
+        return wrong(e, "--client-cert", "no client is asked for a certificate: there is no downstream_mtls");
+    if (none) {
+        r->client_cert = asked ? TG_CLIENT_CERT_MISSING : TG_CLIENT_CERT_VALID;
+        return true;
+    }
+    st = tg_file_read(e->client_cert, FILE_BYTES, &pem, &err);
+    if (st == TG_OK)
+        st = explain_set_certificate(r, tg_buf_slice(&pem), &err);
+    tg_buf_fini(&pem);
+    r->client_cert = e->client_cert_invalid ? TG_CLIENT_CERT_INVALID : TG_CLIENT_CERT_VALID;
+    return st == TG_OK || wrong(e, "--client-cert", err.text);
+}
 
 static bool read_claims(struct explaining *e)
 {
@@ -403,7 +436,7 @@ static int explain(struct explaining *e)
 {
     if (!(e->policy_file ? load_policy(e) : load_config(e)))
         return TG_EXIT_CONFIG;
-    if (e->claims && !read_claims(e))
+    if (!read_client_cert(e) || (e->claims && !read_claims(e)))
         return e->o.code;
     if (find_route(e)) {
         if (!e->claims && !e->policy_file && !read_credential(e))
@@ -428,6 +461,7 @@ int tg_cmd_explain(int argc, char **argv)
         code = e->o.code;
     else
         code = e->batch ? explain_batch() : explain(e);
+    explain_request_fini(&e->request);
     tg_claims_free(e->identity);
     tg_arena_fini(&e->arena);
     tg_tree_free(e->policy_tree);

@@ -19,9 +19,11 @@ struct explain_request {
     struct tg_head head;                                 /* its fields */
     int64_t wall_ms;
     enum tg_client_cert client_cert;
+    struct tg_cert *certificate;                         /* owned; NULL: none presented, or not known */
 };
 
 void explain_request_init(struct explain_request *r);
+void explain_request_fini(struct explain_request *r);    /* a zeroed one is fine */
 /* "host[:port]"; TG_BAD_INPUT otherwise. */
 enum tg_status explain_set_host(struct explain_request *r, struct tg_slice authority, struct tg_err *err);
 /* "/path?query". */
@@ -30,6 +32,8 @@ enum tg_status explain_add_field(struct explain_request *r, struct tg_slice name
                                  struct tg_err *err);
 /* The canonical path by the function that serves requests; TG_BAD_INPUT: such a request is answered 400. */
 enum tg_status explain_path(struct explain_request *r, struct tg_arena *arena, struct tg_err *err);
+/* What the client presents: PEM of one certificate. Whether it is valid is another member. */
+enum tg_status explain_set_certificate(struct explain_request *r, struct tg_slice pem, struct tg_err *err);
 /* All but the identity. */
 void explain_facts(const struct explain_request *r, struct tg_facts *out);
 /* The identity these claims give: `sub` and `email`, each empty when it is no text. */

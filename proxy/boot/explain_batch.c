@@ -23,6 +23,7 @@ struct answer {
 };
 struct line {
     struct tg_tree *tree, *yaml;
+    struct tg_route *route;
     struct tg_arena arena;
     struct tg_claims *claims;
     struct tg_problems problems;
@@ -98,7 +99,8 @@ static enum tg_status read_certificate(struct explain_request *r, const cJSON *c
 {
     static const char *const names[] = {"presented", "ca_configured", "trusted", "pem"};
     bool presented = false, configured = false, trusted = false;
-    struct tg_slice pem;
+    struct tg_slice pem = {0};
+    struct tg_err why;
 
     if (!cert || cJSON_IsNull(cert))
         return TG_OK;
@@ -109,6 +111,10 @@ static enum tg_status read_certificate(struct explain_request *r, const cJSON *c
         flag_member(cert, "ca_configured", &configured, err) != TG_OK ||
         flag_member(cert, "trusted", &trusted, err) != TG_OK || text_member(cert, "pem", &pem, err) != TG_OK)
         return err->status;
+    if (pem.ptr && !presented)
+        return tg_fail(err, TG_BAD_INPUT, "request.client_cert.pem: this certificate is not presented");
+    if (pem.ptr && explain_set_certificate(r, pem, &why) != TG_OK)
+        return tg_fail(err, TG_BAD_INPUT, "request.client_cert.pem: %s", why.text);
     if (configured)
         r->client_cert = !presented ? TG_CLIENT_CERT_MISSING : trusted ? TG_CLIENT_CERT_VALID : TG_CLIENT_CERT_INVALID;
     return TG_OK;
@@ -205,14 +211,13 @@ static enum tg_status compile_route(struct line *l, const cJSON *node, const str
                                     struct tg_err *err)
 {
     static const struct tg_route_defaults defaults;
-    const struct tg_route *route;
 
     if (!cJSON_IsObject(node))
         return tg_fail(err, TG_BAD_INPUT, "route: must be an object of route settings");
-    route = tg_route_read_one(l->tree, node, &defaults, &l->arena, &l->problems);
-    if (!route)
+    l->route = tg_route_read_one(l->tree, node, &defaults, &l->arena, &l->problems);
+    if (!l->route)
         return first_problem(l, err);
-    *out = route->policy;
+    *out = l->route->policy;
     return TG_OK;
 }
 
@@ -302,8 +307,10 @@ static void answer_line(struct tg_slice text, bool too_long, unsigned number, st
         tg_buf_adds(&answer.error, err.text[0] ? err.text : "the line cannot be read");
     write_answer(&answer, out);
     tg_buf_fini(&answer.error);
+    explain_request_fini(&l->request);
     tg_claims_free(l->claims);
     tg_problems_fini(&l->problems);
+    tg_route_fini(l->route);
     tg_arena_fini(&l->arena);
     tg_tree_free(l->yaml);
     tg_tree_free(l->tree);

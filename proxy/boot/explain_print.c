@@ -118,6 +118,24 @@ static void text_request(const struct painter *p, const struct explain_request *
     }
 }
 
+static void text_client(const struct painter *p, const struct explain_request *r)
+{
+    if (r->client_cert == TG_CLIENT_CERT_VALID && !r->certificate)
+        return;
+    label(p, "client");
+    if (r->certificate) {
+        add_clean(p->out, r->certificate->subject, SHOWN_BYTES);
+        tg_buf_addf(p->out, "%sSHA-256 %.16s..., ", r->certificate->subject.len > 0 ? ", " : "",
+                    r->certificate->fingerprint);
+    }
+    switch (r->client_cert) {
+    case TG_CLIENT_CERT_VALID: paint(p, GREEN, "its certificate is valid"); break;
+    case TG_CLIENT_CERT_INVALID: paint(p, RED, "its certificate is not valid"); break;
+    case TG_CLIENT_CERT_MISSING: paint(p, RED, "no certificate"); break;
+    }
+    tg_buf_adds(p->out, "\n");
+}
+
 static void text_identity(const struct painter *p, const struct explain_result *r)
 {
     label(p, "identity");
@@ -178,6 +196,7 @@ void explain_print_text(const struct explain_result *r, bool colour, struct tg_b
     struct painter p = {out, colour};
 
     text_request(&p, r->request);
+    text_client(&p, r->request);
     if (r->has_route) {
         label(&p, "route");
         add_clean(out, r->route, SHOWN_BYTES);
@@ -235,6 +254,20 @@ static void json_nodes(struct tg_buf *out, const struct tg_trace_node *node)
     tg_buf_adds(out, "]");
 }
 
+static void json_client(struct tg_buf *out, const struct explain_request *r)
+{
+    tg_buf_adds(out, "\"client_cert\":");
+    if (!r->certificate) {
+        tg_buf_adds(out, "null");
+        return;
+    }
+    tg_buf_adds(out, "{");
+    json_text(out, "subject", r->certificate->subject);
+    tg_buf_adds(out, ",");
+    json_text(out, "fingerprint", tg_slice_str(r->certificate->fingerprint));
+    tg_buf_addf(out, ",\"valid\":%s}", r->client_cert == TG_CLIENT_CERT_VALID ? "true" : "false");
+}
+
 static void json_request(struct tg_buf *out, const struct explain_request *r)
 {
     char ip[TG_IP_TEXT];
@@ -252,6 +285,8 @@ static void json_request(struct tg_buf *out, const struct explain_request *r)
     json_text(out, "path_seen", r->decoded);
     tg_buf_adds(out, ",");
     json_text(out, "source_ip", address);
+    tg_buf_adds(out, ",");
+    json_client(out, r);
     tg_buf_adds(out, "}");
 }
 

@@ -14,6 +14,12 @@ void explain_request_init(struct explain_request *r)
     r->head.field_cap = EXPLAIN_FIELDS;
 }
 
+void explain_request_fini(struct explain_request *r)
+{
+    tg_cert_free(r->certificate);
+    r->certificate = NULL;
+}
+
 enum tg_status explain_set_host(struct explain_request *r, struct tg_slice authority, struct tg_err *err)
 {
     if (!tg_uri_split_authority(authority, &r->host, &r->port))
@@ -40,6 +46,18 @@ enum tg_status explain_add_field(struct explain_request *r, struct tg_slice name
     return TG_OK;
 }
 
+enum tg_status explain_set_certificate(struct explain_request *r, struct tg_slice pem, struct tg_err *err)
+{
+    struct tg_cert *certificate;
+    enum tg_status st = tg_cert_from_pem(pem, &certificate, err);
+
+    if (st != TG_OK)
+        return st;
+    tg_cert_free(r->certificate);
+    r->certificate = certificate;
+    return TG_OK;
+}
+
 enum tg_status explain_path(struct explain_request *r, struct tg_arena *arena, struct tg_err *err)
 {
     if (tg_slice_eq(r->path, TG_S("*"))) {
@@ -56,6 +74,7 @@ void explain_facts(const struct explain_request *r, struct tg_facts *out)
         .path = r->decoded,
         .source_ip = r->source_ip,
         .client_cert = r->client_cert,
+        .certificate = r->certificate,
         .wall_ms = r->wall_ms,
         .cors_preflight = tg_slice_eq(r->method, TG_S("OPTIONS")) && tg_head_value(&r->head, TG_FIELD_ORIGIN).len > 0 &&
                           tg_head_value(&r->head, TG_FIELD_ACCESS_CONTROL_REQUEST_METHOD).len > 0,

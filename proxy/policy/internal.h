@@ -3,7 +3,7 @@
  *
  * The way of a document: ppl_parse.c (ppl_flags.c for route flags, ppl_warn.c for traps) makes lists of criteria
  * with their data as written; ppl_compile.c makes groups of tests of them; ppl_eval.c runs those; ppl_trace.c walks
- * the lists.
+ * the lists. What a matcher is: matchers.c and, of a certificate, certificate.c.
  */
 #pragma once
 #include "policy/ppl.h"
@@ -20,6 +20,7 @@ enum tg_shape {
     TG_SHAPE_TEXT,                                       /* string matcher on a text */
     TG_SHAPE_LIST,                                       /* string-list matcher on a claim */
     TG_SHAPE_NETWORKS,                                   /* an address or CIDR block, or an array of them */
+    TG_SHAPE_CERTIFICATE,                                /* properties of the client's certificate */
 };
 enum tg_subject {
     TG_SUBJECT_USER, TG_SUBJECT_EMAIL, TG_SUBJECT_DOMAIN, TG_SUBJECT_METHOD, TG_SUBJECT_PATH, TG_SUBJECT_COUNT
@@ -92,18 +93,23 @@ struct tg_operator {
 };
 /* The operators of a shape that has a matcher. */
 const struct tg_operator *tg_operators(enum tg_shape shape, size_t *count);
-#define TG_OPS_MAX 7                                     /* operators of one matcher: names are unique */
+#define TG_TEXT_OPS 7
+#define TG_OPS_MAX (5 * TG_TEXT_OPS)                     /* of one matcher, as names are unique: a certificate's */
 
+/* What an operator of a certificate's matcher looks at. */
+enum tg_cert_part { TG_PART_NONE, TG_PART_FINGERPRINT, TG_PART_SPKI, TG_PART_EMAIL, TG_PART_DNS, TG_PART_URI };
 /* An operator as read: `values` itself, or each of its elements. */
 struct tg_raw_op {
     enum tg_op_kind kind;
     const cJSON *values;
     bool each;
+    enum tg_cert_part part;
 };
 size_t tg_matcher_read(enum tg_shape shape, const cJSON *data, struct tg_raw_op out[static TG_OPS_MAX]);
 
 struct tg_op {
     enum tg_op_kind kind;
+    enum tg_cert_part part;
     union {
         const struct tg_set *set;
         const struct tg_ranges *ranges;
@@ -112,6 +118,18 @@ struct tg_op {
 };
 bool tg_op_on_text(const struct tg_op *op, struct tg_text *text);
 bool tg_op_on_list(const struct tg_op *op, const struct tg_claim *claim); /* NULL: an empty list */
+
+/* ---- certificate.c: the matcher of client_certificate ---- */
+struct tg_parse;
+void tg_cert_matcher_check(struct tg_parse *p, const cJSON *data);
+void tg_cert_matcher_warn(struct tg_parse *p, const cJSON *data);
+size_t tg_cert_matcher_read(const cJSON *data, struct tg_raw_op out[static TG_OPS_MAX]);
+/* In either of its two spellings; `out` is as tg_cert has it. */
+#define TG_FINGERPRINT 65
+bool tg_fingerprint_read(const char *text, char out[static TG_FINGERPRINT]);
+bool tg_op_on_cert(const struct tg_op *op, const struct tg_cert *cert);
+/* For explain: the properties that `data` asks about; the subject when it asks about none. */
+void tg_cert_saw(const cJSON *data, const struct tg_cert *cert, struct tg_buf *out);
 
 /* ---- a parsed document ---- */
 enum tg_combine { TG_AND, TG_OR, TG_NOT, TG_NOR };
@@ -143,6 +161,7 @@ struct tg_ppl_builder {
     struct tg_source *sources, **tail;
     int added;
     bool failed;
+    bool client_ca;
 };
 cJSON *tg_json_copy(struct tg_arena *arena, const cJSON *node);
 
@@ -153,10 +172,11 @@ struct tg_parse {
     const char *where;
     struct tg_problems *problems;
     bool failed;
+    bool client_ca;                                      /* clients are asked for a certificate */
     long document;                                       /* index in a list of rule objects; -1: no list */
     const char *action, *combine;                        /* NULL: not there yet */
     long item;                                           /* -1 */
-    const char *criterion, *operator;
+    const char *criterion, *part, *operator;             /* part: a property of a certificate */
 };
 /* At `node`, or with `at_key` at the key of `node`. The sentence follows the place and the path. */
 void tg_parse_problem(struct tg_parse *p, const cJSON *node, bool at_key, const char *fmt, ...)
@@ -166,10 +186,18 @@ void tg_parse_warning(struct tg_parse *p, const cJSON *node, const char *fmt, ..
 /* A name from a document for a message: cut, without control characters. */
 #define TG_SHOWN 64
 const char *tg_shown(const char *name, char out[static TG_SHOWN]);
+/* `node` is an entry whose key is none of `names`. */
+void tg_parse_unknown_key(struct tg_parse *p, const cJSON *node, const char *what, const char *const *names,
+                          size_t count, const char *expected);
+const char *tg_kind_of(const cJSON *node);               /* "a list" */
+/* The operators of a TEXT or LIST matcher and their operands. */
+void tg_parse_matcher(struct tg_parse *p, enum tg_shape shape, bool text_only, const cJSON *data);
 /* An array of criteria; NULL when it was empty or wrong. */
 struct tg_rule_list *tg_parse_list(struct tg_parse *p, const cJSON *list, enum tg_combine combine);
 /* The traps: of one criterion as written, and of the rules of a document. */
 void tg_warn_item(struct tg_parse *p, const struct tg_rule_item *item, const cJSON *node);
+/* Of a string matcher. `subject`: TG_SUBJECT_COUNT: none of the known ones. */
+void tg_warn_text(struct tg_parse *p, enum tg_subject subject, const cJSON *node);
 void tg_warn_rules(struct tg_parse *p, const struct tg_rule *rules, const cJSON *doc);
 
 /* ---- a program ---- */

@@ -21,7 +21,7 @@ static const struct tg_operator list_operators[] = {
     {"is", TG_OP_ONLY, TG_OPERAND_ANY},
     {"exclude", TG_OP_EXCLUDE, TG_OPERAND_ANY},
 };
-_Static_assert(ARRAY_LEN(text_operators) <= TG_OPS_MAX && ARRAY_LEN(list_operators) <= TG_OPS_MAX, "TG_OPS_MAX");
+_Static_assert(ARRAY_LEN(text_operators) <= TG_TEXT_OPS && ARRAY_LEN(list_operators) <= TG_TEXT_OPS, "TG_TEXT_OPS");
 
 const struct tg_operator *tg_operators(enum tg_shape shape, size_t *count)
 {
@@ -40,19 +40,22 @@ size_t tg_matcher_read(enum tg_shape shape, const cJSON *data, struct tg_raw_op 
     if (shape == TG_SHAPE_NONE)
         return 0;
     if (shape == TG_SHAPE_NETWORKS) {
-        out[0] = (struct tg_raw_op){TG_OP_WITHIN, data, cJSON_IsArray(data)};
+        out[0] = (struct tg_raw_op){TG_OP_WITHIN, data, cJSON_IsArray(data), TG_PART_NONE};
         return 1;
     }
+    if (shape == TG_SHAPE_CERTIFICATE)
+        return tg_cert_matcher_read(data, out);
     operators = tg_operators(shape, &known);
     if (!cJSON_IsObject(data)) {
-        out[0] = (struct tg_raw_op){operators[0].kind, data, false};
+        out[0] = (struct tg_raw_op){operators[0].kind, data, false, TG_PART_NONE};
         return 1;
     }
     cJSON_ArrayForEach(member, data) {
         for (size_t i = 0; i < known; i++) {
             if (strcmp(operators[i].name, member->string) == 0) {
                 tg_assert(count < TG_OPS_MAX);
-                out[count++] = (struct tg_raw_op){operators[i].kind, member, operators[i].operand == TG_OPERAND_ARRAY};
+                out[count++] = (struct tg_raw_op){operators[i].kind, member, operators[i].operand == TG_OPERAND_ARRAY,
+                                                  TG_PART_NONE};
             }
         }
     }

@@ -19,7 +19,7 @@ struct values {
 /* A test in the making. */
 struct draft {
     const struct tg_rule_item *item;
-    struct values *ops[TG_OPS_MAX];
+    struct values **ops;
     size_t op_count;
 };
 struct code {
@@ -79,14 +79,35 @@ static const struct tg_ranges *make_ranges(struct tg_arena *arena, const struct 
     return ranges;
 }
 
+/* Fingerprints are compared in their short spelling. */
+static const struct tg_set *make_fingerprints(struct tg_arena *arena, const struct values *list)
+{
+    struct tg_set *set = tg_set_new(arena, count_values(list));
+
+    for (const struct values *v = list; v; v = v->next) {
+        for (const cJSON *at = first_of(v); at; at = next_of(v, at)) {
+            cJSON *value = TG_ARENA_NEW(arena, cJSON);
+            bool ok;
+
+            value->type = cJSON_String;
+            value->valuestring = tg_arena_raw(arena, TG_FINGERPRINT);
+            ok = tg_fingerprint_read(at->valuestring, value->valuestring);
+            tg_assert(ok);                               /* the parser looked at each */
+            tg_set_add(set, value);
+        }
+    }
+    return set;
+}
+
 static void emit_op(struct code *code, const struct values *list)
 {
-    struct tg_op op = {.kind = list->op.kind};
+    struct tg_op op = {.kind = list->op.kind, .part = list->op.part};
 
     switch (op.kind) {
     case TG_OP_IN:
     case TG_OP_NOT_IN:
-        op.set = make_set(code->arena, list, true);
+        op.set = op.part == TG_PART_FINGERPRINT ? make_fingerprints(code->arena, list)
+                                                : make_set(code->arena, list, true);
         break;
     case TG_OP_HAS:
     case TG_OP_ONLY:
@@ -120,15 +141,18 @@ static void emit_test(struct code *code, const struct draft *draft)
     tg_buf_add(&code->tests, &test, sizeof(test));
 }
 
-/* Whether criteria with this only operator can be united in such a list. */
-static bool unites(enum tg_op_kind kind, bool any)
+/*
+ * Whether criteria with this only operator can be united in such a list. Negative ones of a certificate's names cannot:
+ * each of them may be content with another name.
+ */
+static bool unites(const struct tg_raw_op *op, bool any)
 {
-    switch (kind) {
+    switch (op->kind) {
     case TG_OP_IN:
     case TG_OP_HAS:
     case TG_OP_WITHIN: return any;
     case TG_OP_NOT_IN:
-    case TG_OP_EXCLUDE: return !any;
+    case TG_OP_EXCLUDE: return !any && op->part == TG_PART_NONE;
     default: return false;
     }
 }
@@ -142,38 +166,36 @@ static void add_values(struct tg_arena *scratch, struct draft *draft, size_t i, 
     draft->ops[i] = v;
 }
 
-static struct draft *new_draft(struct draft *drafts, size_t *count, const struct tg_rule_item *item)
+static void start_draft(struct tg_arena *scratch, struct draft *draft, const struct tg_rule_item *item, size_t op_count)
 {
-    struct draft *draft = &drafts[(*count)++];
-
     draft->item = item;
-    return draft;
+    draft->ops = TG_ARENA_ARRAY(scratch, struct values *, op_count);
+    draft->op_count = op_count;
 }
 
 /* Fills `drafts`, which has room for one per criterion; returns how many tests there are. */
 static size_t draft_tests(const struct tg_rule_list *list, bool any, struct tg_arena *scratch, struct draft *drafts)
 {
-    struct tg_map *united = tg_map_new(NULL);            /* "criterion/NAME" to its draft */
+    struct tg_map *united = tg_map_new(NULL);            /* "criterion/PART/NAME" to its draft */
     struct tg_raw_op ops[TG_OPS_MAX];
     size_t count = 0;
 
     for (size_t i = 0; i < list->count; i++) {
         const struct tg_rule_item *item = &list->items[i];
         size_t op_count = tg_matcher_read(item->row->shape, item->data, ops);
-        struct draft *draft;
+        struct draft *draft = NULL;
+        struct tg_slice key = {NULL, 0};
 
-        if (op_count == 1 && unites(ops[0].kind, any)) {
-            struct tg_slice key = tg_arena_printf(scratch, "%s/" TG_S_FMT, item->row->name, TG_S_ARG(item->name));
-
+        if (op_count == 1 && unites(&ops[0], any)) {
+            key = tg_arena_printf(scratch, "%s/%d/" TG_S_FMT, item->row->name, (int)ops[0].part, TG_S_ARG(item->name));
             draft = tg_map_get(united, key);
-            if (!draft) {
-                draft = new_draft(drafts, &count, item);
-                tg_map_put(united, key, draft);
-            }
-        } else {
-            draft = new_draft(drafts, &count, item);
         }
-        draft->op_count = op_count;
+        if (!draft) {
+            draft = &drafts[count++];
+            start_draft(scratch, draft, item, op_count);
+            if (key.ptr)
+                tg_map_put(united, key, draft);
+        }
         for (size_t k = 0; k < op_count; k++)
             add_values(scratch, draft, k, ops[k]);
     }

@@ -46,6 +46,17 @@ static bool list_holds(const struct tg_program *program, const struct tg_test *t
     return true;
 }
 
+static bool certificate_holds(const struct tg_program *program, const struct tg_test *test, const struct tg_cert *cert)
+{
+    if (!cert)
+        return false;
+    for (uint32_t i = 0; i < test->op_count; i++) {
+        if (!tg_op_on_cert(&program->ops[test->first_op + i], cert))
+            return false;
+    }
+    return true;
+}
+
 static struct tg_outcome run_test(const struct tg_program *program, const struct tg_test *test, struct tg_view *view)
 {
     const struct tg_criterion *row = test->row;
@@ -64,6 +75,9 @@ static struct tg_outcome run_test(const struct tg_program *program, const struct
         break;
     case TG_SHAPE_NETWORKS:
         value = tg_ranges_hold(program->ops[test->first_op].ranges, &view->facts->source_ip);
+        break;
+    case TG_SHAPE_CERTIFICATE:
+        value = certificate_holds(program, test, view->facts->certificate);
         break;
     }
     return (struct tg_outcome){value, TG_REASON_BIT(value ? row->pass : row->fail)};

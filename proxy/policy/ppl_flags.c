@@ -1,5 +1,6 @@
 /*
- * ppl_flags - the flags of a route (allow_any_authenticated_user, allowed_domains, ...) as one more allow rule.
+ * ppl_flags - the flags of a route (allow_any_authenticated_user, allowed_domains, ...) as one more allow rule, and
+ * the rule against clients without a valid certificate.
  *
  * The criteria are made as if they had been written in PPL, so that explain can show them.
  */
@@ -135,31 +136,45 @@ static void collect(struct items *items, struct tg_parse *p, const struct tg_ppl
     }
 }
 
+static void add_rule(struct tg_ppl_builder *b, struct items *items, const char *where, bool deny)
+{
+    struct tg_source *source = TG_ARENA_NEW(b->arena, struct tg_source);
+    struct tg_rule_list *list = TG_ARENA_NEW(b->arena, struct tg_rule_list);
+
+    list->combine = TG_OR;
+    list->count = items->list.len / sizeof(*list->items);
+    list->items = TG_ARENA_ARRAY(b->arena, struct tg_rule_item, list->count);
+    memcpy(list->items, items->list.data, items->list.len);
+    source->where = where;
+    source->index = -1;
+    source->rules = TG_ARENA_NEW(b->arena, struct tg_rule);
+    source->rules->deny = deny;
+    source->rules->lists = list;
+    *b->tail = source;
+    b->tail = &source->next;
+}
+
 bool tg_ppl_add_flags(struct tg_ppl_builder *b, const struct tg_tree *tree, const struct tg_ppl_flags *flags,
                       struct tg_problems *problems)
 {
     struct tg_parse p = {.arena = b->arena, .tree = tree, .problems = problems, .document = -1, .item = -1};
     struct items items = {.arena = b->arena};
-    struct tg_source *source;
-    struct tg_rule_list *list;
 
     check_contradictions(&p, flags);
     collect(&items, &p, flags);
-    if (p.failed) {
+    if (p.failed)
         b->failed = true;
-    } else if (items.list.len > 0) {
-        source = TG_ARENA_NEW(b->arena, struct tg_source);
-        source->where = "route settings";
-        source->index = -1;
-        source->rules = TG_ARENA_NEW(b->arena, struct tg_rule);
-        source->rules->lists = list = TG_ARENA_NEW(b->arena, struct tg_rule_list);
-        list->combine = TG_OR;
-        list->count = items.list.len / sizeof(*list->items);
-        list->items = TG_ARENA_ARRAY(b->arena, struct tg_rule_item, list->count);
-        memcpy(list->items, items.list.data, items.list.len);
-        *b->tail = source;
-        b->tail = &source->next;
-    }
+    else if (items.list.len > 0)
+        add_rule(b, &items, "route settings", false);
     tg_buf_fini(&items.list);
     return !p.failed;
+}
+
+void tg_ppl_add_certificate_deny(struct tg_ppl_builder *b)
+{
+    struct items items = {.arena = b->arena};
+
+    add_true(&items, TG_S("invalid_client_certificate"));
+    add_rule(b, &items, "client certificates", true);
+    tg_buf_fini(&items.list);
 }

@@ -11,7 +11,7 @@
 
 const char *const tg_combine_names[4] = {[TG_AND] = "and", [TG_OR] = "or", [TG_NOT] = "not", [TG_NOR] = "nor"};
 
-static const char *kind_of(const cJSON *node)
+const char *tg_kind_of(const cJSON *node)
 {
     switch (node->type & 0xff) {
     case cJSON_NULL: return "null";
@@ -55,6 +55,8 @@ static void add_path(const struct tg_parse *p, struct tg_buf *out)
         tg_buf_addf(out, "[%ld]", p->item);
     if (p->criterion)
         tg_buf_addf(out, ".%s", tg_shown(p->criterion, shown));
+    if (p->part)
+        tg_buf_addf(out, ".%s", p->part);
     if (p->operator)
         tg_buf_addf(out, ".%s", tg_shown(p->operator, shown));
     if (out->len > start)
@@ -96,9 +98,8 @@ void tg_parse_warning(struct tg_parse *p, const cJSON *node, const char *fmt, ..
     tg_buf_fini(&text);
 }
 
-/* `node` is an entry whose key is none of `names`. */
-static void unknown_key(struct tg_parse *p, const cJSON *node, const char *what, const char *const *names, size_t count,
-                        const char *expected)
+void tg_parse_unknown_key(struct tg_parse *p, const cJSON *node, const char *what, const char *const *names,
+                          size_t count, const char *expected)
 {
     const char *near = tg_nearest(node->string, names, count);
     char shown[TG_SHOWN];
@@ -139,27 +140,26 @@ cJSON *tg_json_copy(struct tg_arena *arena, const cJSON *node)
     return copy;
 }
 
-static void check_operand(struct tg_parse *p, const struct tg_criterion *row, const struct tg_operator *op,
-                          const cJSON *value)
+static void check_operand(struct tg_parse *p, bool text_only, const struct tg_operator *op, const cJSON *value)
 {
     if (op->operand == TG_OPERAND_ARRAY && !cJSON_IsArray(value))
-        tg_parse_problem(p, value, false, "expected a list of values, not %s", kind_of(value));
+        tg_parse_problem(p, value, false, "expected a list of values, not %s", tg_kind_of(value));
     else if (op->operand == TG_OPERAND_STRING && !cJSON_IsString(value))
-        tg_parse_problem(p, value, false, "expected a string, not %s", kind_of(value));
-    else if (op->operand == TG_OPERAND_ANY && row->text_only && !cJSON_IsString(value))
-        tg_parse_problem(p, value, false, "expected a string, not %s: %s", kind_of(value),
+        tg_parse_problem(p, value, false, "expected a string, not %s", tg_kind_of(value));
+    else if (op->operand == TG_OPERAND_ANY && text_only && !cJSON_IsString(value))
+        tg_parse_problem(p, value, false, "expected a string, not %s: %s", tg_kind_of(value),
                          cJSON_IsArray(value) ? "use `in` for any of several" : "it is always text");
 }
 
-static void check_matcher(struct tg_parse *p, const struct tg_criterion *row, const cJSON *data)
+void tg_parse_matcher(struct tg_parse *p, enum tg_shape shape, bool text_only, const cJSON *data)
 {
     size_t count;
-    const struct tg_operator *known = tg_operators(row->shape, &count);
+    const struct tg_operator *known = tg_operators(shape, &count);
     const char *names[TG_OPS_MAX];
     const cJSON *member;
 
     if (!cJSON_IsObject(data)) {
-        check_operand(p, row, &known[0], data);
+        check_operand(p, text_only, &known[0], data);
         return;
     }
     for (size_t i = 0; i < count; i++)
@@ -170,16 +170,16 @@ static void check_matcher(struct tg_parse *p, const struct tg_criterion *row, co
         while (i < count && strcmp(known[i].name, member->string) != 0)
             i++;
         if (i == count) {
-            if (row->shape == TG_SHAPE_TEXT)
-                unknown_key(p, member, "an operator on text", names, count,
-                            "is, not, contains, starts_with, ends_with, in or not_in");
+            if (shape == TG_SHAPE_TEXT)
+                tg_parse_unknown_key(p, member, "an operator on text", names, count,
+                                     "is, not, contains, starts_with, ends_with, in or not_in");
             else
-                unknown_key(p, member, "an operator on a list of values", names, count,
-                            "has, is or exclude; for several values several criteria under `or`");
+                tg_parse_unknown_key(p, member, "an operator on a list of values", names, count,
+                                     "has, is or exclude; for several values several criteria under `or`");
             continue;
         }
         p->operator = known[i].name;
-        check_operand(p, row, &known[i], member);
+        check_operand(p, text_only, &known[i], member);
         p->operator = NULL;
     }
 }
@@ -190,7 +190,7 @@ static void check_network(struct tg_parse *p, const cJSON *value)
     char shown[TG_SHOWN];
 
     if (!cJSON_IsString(value))
-        tg_parse_problem(p, value, false, "expected an IP address or CIDR block, not %s", kind_of(value));
+        tg_parse_problem(p, value, false, "expected an IP address or CIDR block, not %s", tg_kind_of(value));
     else if (!tg_cidr_parse(tg_slice_str(value->valuestring), &cidr))
         tg_parse_problem(p, value, false, "\"%s\" is not an IP address or CIDR block",
                          tg_shown(value->valuestring, shown));
@@ -205,7 +205,10 @@ static void check_data(struct tg_parse *p, const struct tg_criterion *row, const
         break;
     case TG_SHAPE_TEXT:
     case TG_SHAPE_LIST:
-        check_matcher(p, row, data);
+        tg_parse_matcher(p, row->shape, row->text_only, data);
+        break;
+    case TG_SHAPE_CERTIFICATE:
+        tg_cert_matcher_check(p, data);
         break;
     case TG_SHAPE_NETWORKS:
         if (cJSON_IsArray(data)) {
@@ -259,7 +262,7 @@ struct tg_rule_list *tg_parse_list(struct tg_parse *p, const cJSON *list, enum t
     const cJSON *item;
 
     if (!cJSON_IsArray(list)) {
-        tg_parse_problem(p, list, false, "expected a list of criteria, not %s", kind_of(list));
+        tg_parse_problem(p, list, false, "expected a list of criteria, not %s", tg_kind_of(list));
         return NULL;
     }
     if (!list->child)
@@ -270,7 +273,7 @@ struct tg_rule_list *tg_parse_list(struct tg_parse *p, const cJSON *list, enum t
     p->item = 0;
     cJSON_ArrayForEach(item, list) {
         if (!cJSON_IsObject(item))
-            tg_parse_problem(p, item, false, "expected a criterion, a mapping with one key, not %s", kind_of(item));
+            tg_parse_problem(p, item, false, "expected a criterion, a mapping with one key, not %s", tg_kind_of(item));
         else if (!item->child)
             tg_parse_problem(p, item, false, "expected a criterion, a mapping with one key, not an empty one");
         else if (item->child->next)
@@ -293,7 +296,7 @@ static struct tg_rule *read_body(struct tg_parse *p, const cJSON *body, bool den
 
     rule->deny = deny;
     if (!cJSON_IsObject(body)) {
-        tg_parse_problem(p, body, false, "expected a mapping with and, or, not or nor, not %s", kind_of(body));
+        tg_parse_problem(p, body, false, "expected a mapping with and, or, not or nor, not %s", tg_kind_of(body));
         return rule;
     }
     cJSON_ArrayForEach(member, body) {
@@ -306,7 +309,7 @@ static struct tg_rule *read_body(struct tg_parse *p, const cJSON *body, bool den
         while (i < ARRAY_LEN(names) && strcmp(names[i], member->string) != 0)
             i++;
         if (i == ARRAY_LEN(names)) {
-            unknown_key(p, member, "an operator", names, ARRAY_LEN(names), "and, or, not or nor");
+            tg_parse_unknown_key(p, member, "an operator", names, ARRAY_LEN(names), "and, or, not or nor");
             continue;
         }
         p->combine = names[i];
@@ -327,14 +330,14 @@ static void read_rules(struct tg_parse *p, const cJSON *object, struct tg_rule *
 
     if (!cJSON_IsObject(object)) {
         tg_parse_problem(p, object, false, "expected a mapping with allow and deny%s, not %s",
-                         p->document < 0 ? ", or a list of them" : "", kind_of(object));
+                         p->document < 0 ? ", or a list of them" : "", tg_kind_of(object));
         return;
     }
     cJSON_ArrayForEach(member, object) {
         bool deny = strcmp(member->string, "deny") == 0;
 
         if (!deny && strcmp(member->string, "allow") != 0) {
-            unknown_key(p, member, "an action", names, ARRAY_LEN(names), "allow or deny");
+            tg_parse_unknown_key(p, member, "an action", names, ARRAY_LEN(names), "allow or deny");
             continue;
         }
         p->action = names[deny];
@@ -369,6 +372,8 @@ struct tg_ppl_builder *tg_ppl_builder_new(struct tg_arena *arena)
     return b;
 }
 
+void tg_ppl_set_client_ca(struct tg_ppl_builder *b, bool configured) { b->client_ca = configured; }
+
 bool tg_ppl_add(struct tg_ppl_builder *b, const struct tg_tree *tree, const cJSON *doc, const char *where,
                 struct tg_problems *problems)
 {
@@ -377,6 +382,7 @@ bool tg_ppl_add(struct tg_ppl_builder *b, const struct tg_tree *tree, const cJSO
     struct tg_rule **tail = &source->rules;
     const cJSON *element;
 
+    p.client_ca = b->client_ca;
     if (!doc) {
         tg_parse_problem(&p, NULL, false, "there is no policy document");
     } else if (cJSON_IsArray(doc)) {

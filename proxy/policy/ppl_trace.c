@@ -49,6 +49,19 @@ static struct tg_slice saw_list(const struct walk *w, const struct tg_rule_item 
     return out;
 }
 
+static struct tg_slice saw_certificate(const struct walk *w, const struct tg_rule_item *item)
+{
+    struct tg_buf text = {0};
+    struct tg_slice out;
+
+    if (!w->facts->certificate)
+        return TG_S("(none)");
+    tg_cert_saw(item->data, w->facts->certificate, &text);
+    out = tg_arena_dup(w->arena, tg_buf_slice(&text));
+    tg_buf_fini(&text);
+    return out;
+}
+
 /* The value a criterion looked at. */
 static struct tg_slice saw(const struct walk *w, const struct tg_rule_item *item)
 {
@@ -68,6 +81,8 @@ static struct tg_slice saw(const struct walk *w, const struct tg_rule_item *item
         break;
     case TG_SHAPE_LIST:
         return saw_list(w, item);
+    case TG_SHAPE_CERTIFICATE:
+        return saw_certificate(w, item);
     case TG_SHAPE_NETWORKS:
         if (w->facts->source_ip.family)
             out = tg_slice(address, tg_ip_format(&w->facts->source_ip, address));

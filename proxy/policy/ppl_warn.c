@@ -14,25 +14,25 @@ static bool is_lower_method(const char *s)
 }
 
 /* A value that a text is compared with as a whole. */
-static void warn_compared(struct tg_parse *p, const struct tg_criterion *row, const cJSON *value)
+static void warn_compared(struct tg_parse *p, enum tg_subject subject, const cJSON *value)
 {
     if (cJSON_IsArray(value))
         tg_parse_warning(p, value,
                          "compares with the list as a whole, which never is equal; use `in` for any of several");
     else if (!cJSON_IsString(value))
         tg_parse_warning(p, value, "this value is not a string and never equals a text");
-    else if (row->subject == TG_SUBJECT_USER && strchr(value->valuestring, '@'))
+    else if (subject == TG_SUBJECT_USER && strchr(value->valuestring, '@'))
         tg_parse_warning(p, value, "`user` is the user id (the token's sub), not the e-mail address");
-    else if (row->subject == TG_SUBJECT_METHOD && is_lower_method(value->valuestring))
+    else if (subject == TG_SUBJECT_METHOD && is_lower_method(value->valuestring))
         tg_parse_warning(p, value, "methods are compared with case: this one is never sent");
 }
 
-static void warn_text(struct tg_parse *p, const struct tg_rule_item *item, const cJSON *node)
+void tg_warn_text(struct tg_parse *p, enum tg_subject subject, const cJSON *node)
 {
     const cJSON *member, *element;
 
     if (!cJSON_IsObject(node)) {
-        warn_compared(p, item->row, node);
+        warn_compared(p, subject, node);
         return;
     }
     if (!node->child)
@@ -40,11 +40,11 @@ static void warn_text(struct tg_parse *p, const struct tg_rule_item *item, const
     cJSON_ArrayForEach(member, node) {
         p->operator = member->string;
         if (strcmp(member->string, "is") == 0 || strcmp(member->string, "not") == 0) {
-            warn_compared(p, item->row, member);
+            warn_compared(p, subject, member);
         } else if (cJSON_IsArray(member)) {
             cJSON_ArrayForEach(element, member)
-                warn_compared(p, item->row, element);
-        } else if (strcmp(member->string, "starts_with") == 0 && item->row->subject == TG_SUBJECT_PATH &&
+                warn_compared(p, subject, element);
+        } else if (strcmp(member->string, "starts_with") == 0 && subject == TG_SUBJECT_PATH &&
                    !tg_slice_ends_with(tg_slice_str(member->valuestring), TG_S("/"))) {
             tg_parse_warning(p, member,
                              "a prefix ends anywhere, not at a slash: /admin is also the start of /administer");
@@ -83,7 +83,7 @@ void tg_warn_item(struct tg_parse *p, const struct tg_rule_item *item, const cJS
             tg_parse_warning(p, node, "the value of this criterion is ignored: false does not negate it");
         break;
     case TG_SHAPE_TEXT:
-        warn_text(p, item, node);
+        tg_warn_text(p, item->row->subject, node);
         break;
     case TG_SHAPE_LIST:
         warn_list(p, item, node);
@@ -91,6 +91,9 @@ void tg_warn_item(struct tg_parse *p, const struct tg_rule_item *item, const cJS
     case TG_SHAPE_NETWORKS:
         if (cJSON_IsArray(node) && !node->child)
             tg_parse_warning(p, node, "no address is in an empty list");
+        break;
+    case TG_SHAPE_CERTIFICATE:
+        tg_cert_matcher_warn(p, node);
         break;
     }
 }
@@ -134,7 +137,8 @@ static void warn_lists(struct tg_parse *p, const struct tg_rule *rule, const cJS
 
 void tg_warn_rules(struct tg_parse *p, const struct tg_rule *rules, const cJSON *doc)
 {
-    bool public_allow = false, identity_deny = false, any = false, bad_certificate = false;
+    static const char *const names[] = {"invalid_client_certificate", "client_certificate"};
+    bool public_allow = false, identity_deny = false, any = false, certificates[2] = {false, false};
 
     for (const struct tg_rule *rule = rules; rule; rule = rule->next) {
         warn_lists(p, rule, doc);
@@ -142,8 +146,10 @@ void tg_warn_rules(struct tg_parse *p, const struct tg_rule *rules, const cJSON 
             any = true;
             public_allow |= !rule->deny && open_to_all(list);
             identity_deny |= rule->deny && identity_items(list) > 0;
-            for (size_t i = 0; i < list->count; i++)
-                bad_certificate |= strcmp(list->items[i].row->name, "invalid_client_certificate") == 0;
+            for (size_t i = 0; i < list->count; i++) {
+                certificates[0] |= strcmp(list->items[i].row->name, names[0]) == 0;
+                certificates[1] |= strcmp(list->items[i].row->name, names[1]) == 0;
+            }
         }
     }
     if (public_allow && identity_deny)
@@ -151,6 +157,8 @@ void tg_warn_rules(struct tg_parse *p, const struct tg_rule *rules, const cJSON 
                          "deny asks who the caller is: requests without a token get 401, also where allow is public");
     if (!any)
         tg_parse_warning(p, doc, "this policy has no criteria: it allows nothing and denies nothing");
-    if (bad_certificate)
-        tg_parse_warning(p, doc, "invalid_client_certificate is never true while no client CA is configured");
+    for (int i = 0; i < 2; i++) {
+        if (certificates[i] && !p->client_ca)
+            tg_parse_warning(p, doc, "%s is never true while no client CA is configured", names[i]);
+    }
 }

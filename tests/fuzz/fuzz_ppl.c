@@ -22,6 +22,14 @@ static const struct tg_facts *make_facts(void)
 {
     static struct tg_facts facts[FACTS];
     static struct tg_claims *claims;
+    static struct tg_slice dns[] = {TG_S_INIT("a.example.com"), TG_S_INIT("*.example.com")};
+    static struct tg_slice emails[] = {TG_S_INIT("a@example.com")};
+    static const struct tg_cert certificate = {
+        .fingerprint = "fd1e6361bc8224582d51dc25b07c18951c00b9b87ebc3daedc88d22dbc8e8a0d",
+        .spki_hash = "h7shtelye6fVp99/9FkLrI3cWWG1FQr06DeaQ1tEqvY=",
+        .dns = {dns, ARRAY_LEN(dns)},
+        .emails = {emails, ARRAY_LEN(emails)},
+    };
     cJSON *object = NULL;
 
     if (claims)
@@ -41,6 +49,7 @@ static const struct tg_facts *make_facts(void)
     facts[1].groups_claim = TG_S("plan.tier");
     facts[1].cors_preflight = true;
     facts[1].client_cert = TG_CLIENT_CERT_INVALID;
+    facts[1].certificate = facts[3].certificate = &certificate;
     return facts;
 }
 

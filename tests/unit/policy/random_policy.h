@@ -28,6 +28,16 @@ static const char *const claim_names[] = {"groups", "level", "plan.tier", "deep.
 static const char *const nets[] = {"\"10.0.0.1\"", "\"10.0.0.0/8\"", "\"192.0.2.0/24\"", "\"::1\"", "\"2001:db8::/32\"",
                                    "\"::ffff:10.0.0.0/104\"", "\"0.0.0.0/0\"", "\"::/0\""};
 
+static const char *const fingerprints[] = {"0000000000000000000000000000000000000000000000000000000000000000",
+                                           "fd1e6361bc8224582d51dc25b07c18951c00b9b87ebc3daedc88d22dbc8e8a0d"};
+static const char *const fingerprints_written[] = {
+    "\"0000000000000000000000000000000000000000000000000000000000000000\"",
+    "\"fd1e6361bc8224582d51dc25b07c18951c00b9b87ebc3daedc88d22dbc8e8a0d\"",
+    "\"FD:1E:63:61:BC:82:24:58:2D:51:DC:25:B0:7C:18:95:1C:00:B9:B8:7E:BC:3D:AE:DC:88:D2:2D:BC:8E:8A:0D\"",
+    "\"ac6c9f1b980d33c400dc1c3f21a128cfcc21e03c627be65ec260333c05b24516\""};
+static const char *const spki_hashes[] = {"h7shtelye6fVp99/9FkLrI3cWWG1FQr06DeaQ1tEqvY=",
+                                          "As6pEJay3yJsHU8YHGd0qRhs1UOykM6ZTMwb+S6WYZA="};
+
 static inline void add_value(struct tg_buf *b, bool text_only)
 {
     tg_buf_adds(b, text_only || draw(4) ? PICK(texts) : PICK(others));
@@ -45,7 +55,8 @@ static inline void add_values(struct tg_buf *b)
     tg_buf_addc(b, ']');
 }
 
-static inline void add_text_matcher(struct tg_buf *b, bool text_only)
+/* `known`: 7 of a text, 6 (no not_in) of a certificate's names. */
+static inline void add_text_operators(struct tg_buf *b, bool text_only, size_t known)
 {
     static const char *const operators[] = {"is", "not", "contains", "starts_with", "ends_with", "in", "not_in"};
     unsigned first = 1;
@@ -55,7 +66,7 @@ static inline void add_text_matcher(struct tg_buf *b, bool text_only)
         return;
     }
     tg_buf_addc(b, '{');
-    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+    for (size_t i = 0; i < known; i++) {
         if (draw(i == 0 || i >= 5 ? 3 : 6) != 0)
             continue;
         tg_buf_addf(b, "%s\"%s\":", first ? "" : ",", operators[i]);
@@ -63,6 +74,42 @@ static inline void add_text_matcher(struct tg_buf *b, bool text_only)
             add_values(b);
         else
             add_value(b, text_only || i >= 2);
+        first = 0;
+    }
+    tg_buf_addc(b, '}');
+}
+
+static inline void add_text_matcher(struct tg_buf *b, bool text_only) { add_text_operators(b, text_only, 7); }
+
+static inline void add_digests(struct tg_buf *b, bool fingerprint)
+{
+    uint64_t count = draw(3);
+
+    tg_buf_adds(b, count == 1 ? "" : "[");
+    for (uint64_t i = 0; i < count; i++) {
+        tg_buf_adds(b, i ? "," : "");
+        if (fingerprint)
+            tg_buf_adds(b, PICK(fingerprints_written));
+        else
+            tg_buf_addf(b, "\"%s\"", PICK(spki_hashes));
+    }
+    tg_buf_adds(b, count == 1 ? "" : "]");
+}
+
+static inline void add_certificate_matcher(struct tg_buf *b)
+{
+    static const char *const properties[] = {"fingerprint", "spki_hash", "san_email", "san_dns", "san_uri"};
+    unsigned first = 1;
+
+    tg_buf_addc(b, '{');
+    for (size_t i = 0; i < ARRAY_LEN(properties); i++) {
+        if (draw(3))
+            continue;
+        tg_buf_addf(b, "%s\"%s\":", first ? "" : ",", properties[i]);
+        if (i < 2)
+            add_digests(b, i == 0);
+        else
+            add_text_operators(b, false, 6);
         first = 0;
     }
     tg_buf_addc(b, '}');
@@ -107,7 +154,7 @@ static inline void add_criterion(struct tg_buf *b)
     static const char *const fixed[] = {"accept", "reject", "authenticated_user", "cors_preflight",
                                         "invalid_client_certificate"};
     static const char *const text[] = {"email", "email", "email", "http_method", "http_path", "user", "domain"};
-    uint64_t kind = draw(12), which;
+    uint64_t kind = draw(14), which;
 
     tg_buf_addc(b, '{');
     if (kind < 2) {
@@ -122,6 +169,9 @@ static inline void add_criterion(struct tg_buf *b)
     } else if (kind == 10) {
         tg_buf_adds(b, "\"groups\":");
         add_list_matcher(b);
+    } else if (kind < 13) {
+        tg_buf_adds(b, "\"client_certificate\":");
+        add_certificate_matcher(b);
     } else {
         tg_buf_adds(b, "\"source_ip\":");
         add_networks(b);

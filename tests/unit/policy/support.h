@@ -49,6 +49,40 @@ static inline bool loaded_add(struct loaded *l, const char *text)
     return ok;
 }
 
+/* ---- certificates ---- */
+#define FINGERPRINT "fd1e6361bc8224582d51dc25b07c18951c00b9b87ebc3daedc88d22dbc8e8a0d"
+#define FINGERPRINT_LONG \
+    "FD:1E:63:61:BC:82:24:58:2D:51:DC:25:B0:7C:18:95:1C:00:B9:B8:7E:BC:3D:AE:DC:88:D2:2D:BC:8E:8A:0D"
+#define OTHER_FINGERPRINT "ac6c9f1b980d33c400dc1c3f21a128cfcc21e03c627be65ec260333c05b24516"
+#define SPKI "h7shtelye6fVp99/9FkLrI3cWWG1FQr06DeaQ1tEqvY="
+#define OTHER_SPKI "As6pEJay3yJsHU8YHGd0qRhs1UOykM6ZTMwb+S6WYZA="
+
+/* Two DNS names, one address, one URI. */
+static inline const struct tg_cert *orders_certificate(void)
+{
+    static struct tg_slice dns[] = {TG_S_INIT("orders.example.com"), TG_S_INIT("*.orders.example.com")};
+    static struct tg_slice emails[] = {TG_S_INIT("orders@example.com")};
+    static struct tg_slice uris[] = {TG_S_INIT("spiffe://example.com/ns/shop/sa/orders")};
+    static const struct tg_cert cert = {
+        .fingerprint = FINGERPRINT,
+        .spki_hash = SPKI,
+        .subject = TG_S_INIT("CN=orders"),
+        .dns = {dns, ARRAY_LEN(dns)},
+        .emails = {emails, ARRAY_LEN(emails)},
+        .uris = {uris, ARRAY_LEN(uris)},
+    };
+
+    return &cert;
+}
+
+/* No names at all. */
+static inline const struct tg_cert *bare_certificate(void)
+{
+    static const struct tg_cert cert = {.fingerprint = OTHER_FINGERPRINT, .spki_hash = OTHER_SPKI};
+
+    return &cert;
+}
+
 /* What a request is made of; what is left out is GET / from 192.0.2.10 without a token. */
 struct request {
     const char *claims;                                  /* JSON; NULL: no token */
@@ -56,6 +90,7 @@ struct request {
     const char *groups_claim;
     bool preflight;
     enum tg_client_cert cert;
+    const struct tg_cert *(*shows)(void);                /* its certificate; NULL: none */
 };
 
 /* `facts->claims` is the caller's: tg_claims_free. */
@@ -68,7 +103,8 @@ static inline struct tg_claims *facts_of(const struct request *r, struct tg_fact
                                .path = tg_slice_str(r->path ? r->path : "/"),
                                .groups_claim = tg_slice_str(r->groups_claim),
                                .cors_preflight = r->preflight,
-                               .client_cert = r->cert};
+                               .client_cert = r->cert,
+                               .certificate = r->shows ? r->shows() : NULL};
     if (!r->ip || *r->ip)
         assert_true(tg_ip_parse(tg_slice_str(r->ip ? r->ip : "192.0.2.10"), &facts->source_ip));
     if (r->claims) {

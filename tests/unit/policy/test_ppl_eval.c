@@ -8,6 +8,11 @@
 #define NO_AT "{\"sub\":\"user-3\",\"email\":\"alice\"}"
 #define TWO_AT "{\"sub\":\"user-4\",\"email\":\"a@middle@example.com\"}"
 
+#define CERT(matcher) "{allow: {and: [{client_certificate: " matcher "}]}}"
+#define SHOWN {.shows = orders_certificate}
+#define CERT_OK "client-certificate-ok"
+#define CERT_NO "client-certificate-unauthorized"
+
 static const struct {
     const char *why, *policy;
     struct request request;
@@ -154,6 +159,56 @@ static const struct {
      {.cert = TG_CLIENT_CERT_MISSING}, TG_DENY, "client-certificate-required"},
     {"a bad certificate", "{allow: {and: [{accept: 1}]}, deny: {or: [{invalid_client_certificate: 1}]}}",
      {.cert = TG_CLIENT_CERT_INVALID}, TG_DENY, "invalid-client-certificate"},
+    /* the certificate shown */
+    {"any", CERT("{}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"any, without a name", CERT("{}"), {.shows = bare_certificate}, TG_ALLOW, CERT_OK},
+    {"any, and none shown", CERT("{}"), {0}, TG_DENY, CERT_NO},
+    {"any, and none shown though asked for", CERT("{}"), {.cert = TG_CLIENT_CERT_MISSING}, TG_DENY, CERT_NO},
+    {"its validity is no matter here", CERT("{}"), {.shows = orders_certificate, .cert = TG_CLIENT_CERT_INVALID},
+     TG_ALLOW, CERT_OK},
+    {"it is no identity", "{allow: {and: [{client_certificate: {}}, {authenticated_user: 1}]}}", SHOWN,
+     TG_UNAUTHENTICATED, "user-unauthenticated"},
+    {"not, and none shown", "{allow: {not: [{client_certificate: {}}]}}", {0}, TG_ALLOW, CERT_NO},
+    {"fingerprint", CERT("{fingerprint: " FINGERPRINT "}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"fingerprint in pairs", CERT("{fingerprint: '" FINGERPRINT_LONG "'}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"another fingerprint", CERT("{fingerprint: " OTHER_FINGERPRINT "}"), SHOWN, TG_DENY, CERT_NO},
+    {"one of several", CERT("{fingerprint: [" OTHER_FINGERPRINT ", '" FINGERPRINT_LONG "']}"), SHOWN, TG_ALLOW,
+     CERT_OK},
+    {"one of none", CERT("{fingerprint: []}"), SHOWN, TG_DENY, CERT_NO},
+    {"fingerprint, and none shown", CERT("{fingerprint: " FINGERPRINT "}"), {0}, TG_DENY, CERT_NO},
+    {"key", CERT("{spki_hash: " SPKI "}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"another key", CERT("{spki_hash: [" OTHER_SPKI "]}"), SHOWN, TG_DENY, CERT_NO},
+    {"a fingerprint is no key", CERT("{spki_hash: " OTHER_SPKI ", fingerprint: " FINGERPRINT "}"), SHOWN, TG_DENY,
+     CERT_NO},
+    {"all properties", CERT("{spki_hash: " SPKI ", fingerprint: " FINGERPRINT ", san_email: orders@example.com, "
+     "san_dns: orders.example.com, san_uri: {starts_with: 'spiffe://example.com/ns/shop/'}}"), SHOWN, TG_ALLOW,
+     CERT_OK},
+    {"all but one", CERT("{spki_hash: " SPKI ", fingerprint: " FINGERPRINT ", san_email: orders@example.com, "
+     "san_dns: orders.example.com, san_uri: {starts_with: 'spiffe://example.org/'}}"), SHOWN, TG_DENY, CERT_NO},
+    {"the second name", CERT("{san_dns: '*.orders.example.com'}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"names are no patterns", CERT("{san_dns: a.orders.example.com}"), SHOWN, TG_DENY, CERT_NO},
+    {"with case", CERT("{san_dns: Orders.example.com}"), SHOWN, TG_DENY, CERT_NO},
+    {"an address is no DNS name", CERT("{san_dns: orders@example.com}"), SHOWN, TG_DENY, CERT_NO},
+    {"in", CERT("{san_email: {in: [a@x, orders@example.com]}}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"in none", CERT("{san_email: {in: []}}"), SHOWN, TG_DENY, CERT_NO},
+    {"ends with", CERT("{san_email: {ends_with: '@example.com'}}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"contains", CERT("{san_uri: {contains: /sa/payments}}"), SHOWN, TG_DENY, CERT_NO},
+    {"different names for different operators",
+     CERT("{san_dns: {is: orders.example.com, starts_with: '*.'}}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"`not` means that some name differs", CERT("{san_dns: {not: orders.example.com}}"), SHOWN, TG_ALLOW, CERT_OK},
+    {"and with one name that it is", CERT("{san_email: {not: orders@example.com}}"), SHOWN, TG_DENY, CERT_NO},
+    {"no name of the kind", CERT("{san_email: {not: a@x}}"), {.shows = bare_certificate}, TG_DENY, CERT_NO},
+    {"every text ends with nothing, but there is none", CERT("{san_dns: {ends_with: ''}}"),
+     {.shows = bare_certificate}, TG_DENY, CERT_NO},
+    {"no condition", CERT("{san_dns: {}}"), {.shows = bare_certificate}, TG_ALLOW, CERT_OK},
+    {"a number is no name", CERT("{san_dns: 5}"), SHOWN, TG_DENY, CERT_NO},
+    {"a list is no name", CERT("{san_dns: [orders.example.com]}"), SHOWN, TG_DENY, CERT_NO},
+    {"or of fingerprints", "{allow: {or: [{client_certificate: {fingerprint: " OTHER_FINGERPRINT "}}, "
+     "{client_certificate: {fingerprint: " FINGERPRINT "}}]}}", SHOWN, TG_ALLOW, CERT_OK},
+    {"or of properties", "{allow: {or: [{client_certificate: {spki_hash: " OTHER_SPKI "}}, "
+     "{client_certificate: {san_dns: " SPKI "}}, {client_certificate: {san_email: x}}]}}", SHOWN, TG_DENY, CERT_NO},
+    {"negations stay apart", "{allow: {and: [{client_certificate: {san_dns: {not: orders.example.com}}}, "
+     "{client_certificate: {san_dns: {not: '*.orders.example.com'}}}]}}", SHOWN, TG_ALLOW, CERT_OK},
 };
 
 static const char *const decisions[] = {"allow", "deny", "unauthenticated"};

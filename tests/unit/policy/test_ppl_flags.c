@@ -115,9 +115,57 @@ static void contradictions(void **state)
     }
 }
 
+/* The rule that stands in every route when client certificates are enforced. */
+static void certificate_deny(void **state)
+{
+    static const struct {
+        const char *why, *policy;
+        struct request request;
+        enum tg_decision want;
+        const char *reasons;
+    } with_rule[] = {
+        {"a valid one", "{allow: {and: [{accept: 1}]}}", {.shows = orders_certificate}, TG_ALLOW, "accept"},
+        {"none", "{allow: {and: [{accept: 1}]}}", {.cert = TG_CLIENT_CERT_MISSING}, TG_DENY,
+         "client-certificate-required"},
+        {"an invalid one", "{allow: {and: [{client_certificate: {fingerprint: " FINGERPRINT "}}]}}",
+         {.shows = orders_certificate, .cert = TG_CLIENT_CERT_INVALID}, TG_DENY, "invalid-client-certificate"},
+        {"it outranks the login", "{allow: {and: [{authenticated_user: 1}]}}", {.cert = TG_CLIENT_CERT_MISSING},
+         TG_DENY, "client-certificate-required"},
+        {"it allows nothing", NULL, {0}, TG_DENY, ""},
+        {"nor hides a login", "{allow: {and: [{authenticated_user: 1}]}}", {0}, TG_UNAUTHENTICATED,
+         "user-unauthenticated"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(with_rule); i++) {
+        const struct tg_trace_node *trace;
+        struct tg_facts facts;
+        struct tg_verdict v;
+        struct loaded l;
+        char text[256];
+
+        loaded_init(&l);
+        if (with_rule[i].policy)
+            assert_true(loaded_add(&l, with_rule[i].policy));
+        tg_ppl_add_certificate_deny(l.builder);
+        facts_of(&with_rule[i].request, &facts);
+        trace = tg_ppl_trace(tg_ppl_finish(l.builder), &facts, &l.arena, &v);
+        reasons_text(v.reasons, text, sizeof(text));
+        if (v.decision != with_rule[i].want || strcmp(text, with_rule[i].reasons) != 0)
+            fail_msg("%s: decided %d {%s}", with_rule[i].why, v.decision, text);
+        while (trace->next)
+            trace = trace->next;
+        assert_string_equal(trace->name, "client certificates");
+        assert_string_equal(trace->children->name, "deny");
+        assert_true(v.policy <= 0);                      /* the rule is no policy that could be named */
+        loaded_fini(&l);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(decided), cmocka_unit_test(contradictions)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(decided), cmocka_unit_test(contradictions),
+                                       cmocka_unit_test(certificate_deny)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

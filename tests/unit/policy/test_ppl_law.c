@@ -13,9 +13,30 @@ struct world {
     cJSON *objects[FACTS];                               /* claims as the plain evaluator reads them */
     struct tg_claims *claims[FACTS];
     char *texts[FACTS][4];
+    struct tg_cert certs[FACTS];
+    struct tg_slice names[FACTS][9];
 };
 
 static char *unquoted(const char *json) { return tg_slice_dup(tg_slice(json + 1, strlen(json) - 2)); }
+
+/* Up to three names of each kind, out of the texts. */
+static void make_certificate(struct tg_cert *cert, struct tg_slice names[9])
+{
+    struct tg_cert_names *kinds[] = {&cert->dns, &cert->emails, &cert->uris};
+    size_t which = draw(ARRAY_LEN(fingerprints));
+
+    memcpy(cert->fingerprint, fingerprints[which], sizeof(cert->fingerprint));
+    memcpy(cert->spki_hash, spki_hashes[draw(ARRAY_LEN(spki_hashes))], sizeof(cert->spki_hash));
+    for (size_t k = 0; k < 3; k++) {
+        kinds[k]->items = names + 3 * k;
+        kinds[k]->count = draw(4);
+        for (size_t i = 0; i < kinds[k]->count; i++) {
+            const char *json = PICK(texts);
+
+            kinds[k]->items[i] = tg_slice(json + 1, strlen(json) - 2);
+        }
+    }
+}
 
 static void make_facts(struct world *w, size_t i)
 {
@@ -33,6 +54,8 @@ static void make_facts(struct world *w, size_t i)
         assert_true(tg_ip_parse(head, &f->source_ip));
     f->cors_preflight = draw(4) == 0;
     f->client_cert = draw(4) ? TG_CLIENT_CERT_VALID : draw(2) ? TG_CLIENT_CERT_MISSING : TG_CLIENT_CERT_INVALID;
+    f->certificate = draw(3) ? &w->certs[i] : NULL;
+    make_certificate(&w->certs[i], w->names[i]);
     f->identity = draw(4) != 0;
     if (!f->identity)
         return;
@@ -103,6 +126,19 @@ static bool one_of(const cJSON *list, struct tg_slice text)
     return false;
 }
 
+static bool plain_operation(const cJSON *m, struct tg_slice text)
+{
+    struct tg_slice operand = tg_slice_str(m->valuestring);
+
+    return strcmp(m->string, "is") == 0            ? equals(m, text)
+           : strcmp(m->string, "not") == 0         ? !equals(m, text)
+           : strcmp(m->string, "in") == 0          ? one_of(m, text)
+           : strcmp(m->string, "not_in") == 0      ? !one_of(m, text)
+           : strcmp(m->string, "contains") == 0    ? tg_slice_contains(text, operand)
+           : strcmp(m->string, "starts_with") == 0 ? tg_slice_starts_with(text, operand)
+                                                   : tg_slice_ends_with(text, operand);
+}
+
 static bool plain_text(const cJSON *matcher, struct tg_slice text)
 {
     const cJSON *m;
@@ -110,14 +146,68 @@ static bool plain_text(const cJSON *matcher, struct tg_slice text)
     if (!cJSON_IsObject(matcher))
         return equals(matcher, text);
     cJSON_ArrayForEach(m, matcher) {
-        struct tg_slice operand = tg_slice_str(m->valuestring);
-        bool ok = strcmp(m->string, "is") == 0            ? equals(m, text)
-                  : strcmp(m->string, "not") == 0         ? !equals(m, text)
-                  : strcmp(m->string, "in") == 0          ? one_of(m, text)
-                  : strcmp(m->string, "not_in") == 0      ? !one_of(m, text)
-                  : strcmp(m->string, "contains") == 0    ? tg_slice_contains(text, operand)
-                  : strcmp(m->string, "starts_with") == 0 ? tg_slice_starts_with(text, operand)
-                                                          : tg_slice_ends_with(text, operand);
+        if (!plain_operation(m, text))
+            return false;
+    }
+    return true;
+}
+
+/* Each operator of a name's matcher is content with any of the names. */
+static bool plain_names(const cJSON *matcher, const struct tg_cert_names *names)
+{
+    bool all = true;
+    const cJSON *m;
+
+    for (size_t i = 0; i < names->count && !cJSON_IsObject(matcher); i++) {
+        if (equals(matcher, names->items[i]))
+            return true;
+    }
+    if (!cJSON_IsObject(matcher))
+        return false;
+    cJSON_ArrayForEach(m, matcher) {
+        bool some = false;
+
+        for (size_t i = 0; i < names->count; i++)
+            some |= plain_operation(m, names->items[i]);
+        all &= some;
+    }
+    return all;
+}
+
+/* In pairs with colons or without. */
+static bool is_fingerprint(const cJSON *value, const char *fingerprint)
+{
+    char text[65];
+    size_t len = 0;
+
+    for (const char *c = value->valuestring; *c && len < 64; c++) {
+        if (*c != ':')
+            text[len++] = *c >= 'A' && *c <= 'F' ? (char)(*c - 'A' + 'a') : *c;
+    }
+    text[len] = '\0';
+    return strcmp(text, fingerprint) == 0;
+}
+
+static bool plain_certificate(const cJSON *matcher, const struct tg_cert *cert)
+{
+    const cJSON *m, *value;
+
+    if (!cert)
+        return false;
+    cJSON_ArrayForEach(m, matcher) {
+        bool ok = false;
+
+        if (strcmp(m->string, "fingerprint") == 0) {
+            ok = cJSON_IsString(m) && is_fingerprint(m, cert->fingerprint);
+            for (value = m->child; value; value = value->next)
+                ok |= is_fingerprint(value, cert->fingerprint);
+        } else if (strcmp(m->string, "spki_hash") == 0) {
+            ok = equals(m, tg_slice_str(cert->spki_hash)) || one_of(m, tg_slice_str(cert->spki_hash));
+        } else {
+            ok = plain_names(m, strcmp(m->string, "san_dns") == 0     ? &cert->dns
+                                : strcmp(m->string, "san_email") == 0 ? &cert->emails
+                                                                      : &cert->uris);
+        }
         if (!ok)
             return false;
     }
@@ -208,6 +298,9 @@ static struct plain plain_public(const cJSON *c, const struct tg_facts *f)
         return (struct plain){true, f->client_cert == TG_CLIENT_CERT_MISSING ? BIT(CLIENT_CERTIFICATE_REQUIRED)
                                                                              : BIT(INVALID_CLIENT_CERTIFICATE)};
     }
+    if (strcmp(name, "client_certificate") == 0)
+        return plain_of(plain_certificate(c, f->certificate), BIT(CLIENT_CERTIFICATE_OK),
+                        BIT(CLIENT_CERTIFICATE_UNAUTHORIZED));
     if (strcmp(name, "http_method") == 0)
         return plain_of(plain_text(c, f->method), BIT(HTTP_METHOD_OK), BIT(HTTP_METHOD_UNAUTHORIZED));
     if (strcmp(name, "http_path") == 0)

@@ -34,7 +34,6 @@ static const struct {
     {"not yet", "{allow: {and: [{date: {after: x}}]}}", "not supported yet"},
     {"not yet", "{allow: {and: [{time_of_day: {}}]}}", "not supported yet"},
     {"not yet", "{allow: {and: [{mcp_tool: x}]}}", "not supported yet"},
-    {"not yet", "{allow: {and: [{client_certificate: {}}]}}", "not supported yet"},
     {"never", "{allow: {and: [{device: {approved: true}}]}}", "it needs enrolled devices"},
     {"never", "{allow: {and: [{record: {}}]}}", "it needs directory records"},
     {"never", "{allow: {and: [{pomerium_routes: 1}]}}", "it names endpoints of Pomerium's own"},
@@ -59,6 +58,59 @@ static const struct {
     {"source_ip of numbers", "{allow: {and: [{source_ip: 5}]}}", "expected an IP address or CIDR block, not a number"},
     {"source_ip of matchers", "{allow: {and: [{source_ip: {is: 10.0.0.1}}]}}", "not a mapping"},
     {"source_ip in a list", "{allow: {and: [{source_ip: [10.0.0.1, 10.0.0.0/33]}]}}", "\"10.0.0.0/33\" is not an IP"},
+    {"any certificate", "{allow: {and: [{client_certificate: {}}]}}", NULL},
+    {"every property", "{allow: {and: [{client_certificate: {fingerprint: [" FINGERPRINT ", '" FINGERPRINT_LONG "'], "
+     "spki_hash: [" SPKI "], san_dns: a, san_email: {ends_with: '@x'}, san_uri: {not: a, in: [b]}}}]}}", NULL},
+    {"a certificate is a mapping", "{allow: {or: [{client_certificate: x}]}}",
+     "policy.yaml:1:36: allow.or[0].client_certificate: expected a mapping with fingerprint, spki_hash, san_email, "
+     "san_dns or san_uri, not a string"},
+    {"and not null", "{allow: {or: [{client_certificate: ~}]}}", "or san_uri, not null"},
+    {"nor a list", "{allow: {or: [{client_certificate: []}]}}", "or san_uri, not a list"},
+    {"unknown property", "{allow: {or: [{client_certificate: {san_mail: a}}]}}",
+     "allow.or[0].client_certificate: \"san_mail\" is not a property of a certificate, did you mean \"san_email\"? "
+     "(expected fingerprint, spki_hash, san_email, san_dns or san_uri)"},
+    {"a fingerprint is text", "{allow: {or: [{client_certificate: {fingerprint: 5}}]}}",
+     "allow.or[0].client_certificate.fingerprint: expected a string or a list of strings, not a number"},
+    {"no matcher on it", "{allow: {or: [{client_certificate: {fingerprint: {is: a}}}]}}", "not a mapping"},
+    {"each of a list", "{allow: {or: [{client_certificate: {fingerprint: [" FINGERPRINT ", 5]}}]}}",
+     "client_certificate.fingerprint: expected a string, not a number"},
+    {"empty", "{allow: {or: [{client_certificate: {fingerprint: ''}}]}}", "\"\" is not a SHA-256 fingerprint: 64"},
+    {"SHA-1", "{allow: {or: [{client_certificate: {fingerprint: "
+     "'B1:E6:A2:DC:DD:6B:87:A4:9B:C5:7C:3B:7C:7F:1C:74:9A:DB:88:36'}}]}}",
+     "is not a SHA-256 fingerprint: 64 lower-case hex digits, or 32 upper-case pairs with colons"},
+    {"short in upper case", "{allow: {or: [{client_certificate: {fingerprint: "
+     "FD1E6361BC8224582D51DC25B07C18951C00B9B87EBC3DAEDC88D22DBC8E8A0D}}]}}", "is not a SHA-256 fingerprint"},
+    {"long in lower case", "{allow: {or: [{client_certificate: {fingerprint: "
+     "'fd:1e:63:61:bc:82:24:58:2d:51:dc:25:b0:7c:18:95:1c:00:b9:b8:7e:bc:3d:ae:dc:88:d2:2d:bc:8e:8a:0d'}}]}}",
+     "is not a SHA-256 fingerprint"},
+    {"other separators", "{allow: {or: [{client_certificate: {fingerprint: "
+     "'FD-1E-63-61-BC-82-24-58-2D-51-DC-25-B0-7C-18-95-1C-00-B9-B8-7E-BC-3D-AE-DC-88-D2-2D-BC-8E-8A-0D'}}]}}",
+     "is not a SHA-256 fingerprint"},
+    {"no hex digit", "{allow: {or: [{client_certificate: {fingerprint: "
+     "gd1e6361bc8224582d51dc25b07c18951c00b9b87ebc3daedc88d22dbc8e8a0d}}]}}", "is not a SHA-256 fingerprint"},
+    {"one digit more", "{allow: {or: [{client_certificate: {fingerprint: " FINGERPRINT "0}}]}}",
+     "is not a SHA-256 fingerprint"},
+    {"a key hash is text", "{allow: {or: [{client_certificate: {spki_hash: ~}}]}}",
+     "client_certificate.spki_hash: expected a string or a list of strings, not null"},
+    {"empty", "{allow: {or: [{client_certificate: {spki_hash: ['']}}]}}", "\"\" is not the base64 of a SHA-256 digest"},
+    {"in hex", "{allow: {or: [{client_certificate: {spki_hash: " FINGERPRINT "}}]}}", "is not the base64 of"},
+    {"base64url", "{allow: {or: [{client_certificate: {spki_hash: h7shtelye6fVp99_9FkLrI3cWWG1FQr06DeaQ1tEqvY=}}]}}",
+     "is not the base64 of"},
+    {"no padding", "{allow: {or: [{client_certificate: {spki_hash: h7shtelye6fVp99/9FkLrI3cWWG1FQr06DeaQ1tEqvY}}]}}",
+     "is not the base64 of"},
+    {"31 octets", "{allow: {or: [{client_certificate: {spki_hash: h7shtelye6fVp99/9FkLrI3cWWG1FQr06DeaQ1tEqg==}}]}}",
+     "is not the base64 of"},
+    {"33 octets", "{allow: {or: [{client_certificate: {spki_hash: h7shtelye6fVp99/9FkLrI3cWWG1FQr06DeaQ1tEqvYA}}]}}",
+     "is not the base64 of"},
+    {"unknown operator on a name", "{allow: {or: [{client_certificate: {san_dns: {has: a}}}]}}",
+     "client_certificate.san_dns: \"has\" is not an operator on text"},
+    {"wrong operand", "{allow: {or: [{client_certificate: {san_uri: {starts_with: 5}}}]}}",
+     "allow.or[0].client_certificate.san_uri.starts_with: expected a string, not a number"},
+    {"wrong operand", "{allow: {or: [{client_certificate: {san_email: {in: a}}}]}}",
+     "client_certificate.san_email.in: expected a list of values, not a string"},
+    {"not_in of names", "{deny: {or: [{client_certificate: {san_dns: {not_in: [a]}}}]}}",
+     "deny.or[0].client_certificate.san_dns: `not_in` is not supported on names of a certificate, which may have "
+     "several: write `in` and put the criterion under `not`"},
     {"a name with controls is shown without", "{allow: {and: [{\"a\\nb\": 1}]}}", "\"a?b\" is not a criterion"},
     {"an empty name", "{allow: {and: [{\"\": 1}]}}", "\"\" is not a criterion"},
     {"only a slash", "{allow: {and: [{/: 1}]}}", "\"\" is not a criterion"},
@@ -135,24 +187,47 @@ static const struct {
     {"no address", "{allow: {and: [{source_ip: []}]}}", "empty list"},
     {"action", "{allow: {action: x, and: [{email: a@x}]}}", "`action` is ignored"},
     {"no criteria", "[]", "no criteria"},
-    {"no client CA", "{deny: {or: [{invalid_client_certificate: true}]}}", "no client CA"},
+    {"no client CA", "{deny: {or: [{invalid_client_certificate: true}]}}",
+     "invalid_client_certificate is never true while no client CA is configured"},
+    {"no client CA", "{allow: {or: [{client_certificate: {}}]}}",
+     ": client_certificate is never true while no client CA is configured"},
 };
+static const struct {
+    const char *why, *text, *warning;
+} traps_with_ca[] = {
+    {"nothing odd", "{deny: {or: [{invalid_client_certificate: true}]}}", NULL},
+    {"nothing odd", "{allow: {or: [{client_certificate: {}}, {client_certificate: {san_email: a@x}}]}}", NULL},
+    {"list as one value", "{allow: {and: [{client_certificate: {san_dns: [a, b]}}]}}", "compares with the list"},
+    {"not a text", "{allow: {and: [{client_certificate: {san_dns: {not: 5}}}]}}",
+     "allow.and[0].client_certificate.san_dns.not: this value is not a string"},
+    {"no condition", "{allow: {and: [{client_certificate: {san_uri: {}}}]}}", "san_uri: an empty matcher states no"},
+    {"nobody", "{allow: {and: [{client_certificate: {fingerprint: []}}]}}",
+     "fingerprint: no certificate is in an empty list"},
+    {"ignored name", "{allow: {and: [{client_certificate/x: {}}]}}", "what follows the / is ignored"},
+};
+
+static void expect_warning(const char *why, const char *text, const char *warning, bool client_ca)
+{
+    struct loaded l;
+    const char *first;
+
+    loaded_init(&l);
+    tg_ppl_set_client_ca(l.builder, client_ca);
+    assert_true(loaded_add(&l, text));
+    assert_int_equal(l.problems.errors, 0);
+    first = l.problems.count ? l.problems.items[0].text : NULL;
+    if (!first != !warning || (first && !strstr(first, warning)))
+        fail_msg("%s: %s: %s", why, text, first ? first : "no warning");
+    loaded_fini(&l);
+}
 
 static void warnings(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(traps); i++) {
-        struct loaded l;
-        const char *first;
-
-        loaded_init(&l);
-        assert_true(loaded_add(&l, traps[i].text));
-        assert_int_equal(l.problems.errors, 0);
-        first = l.problems.count ? l.problems.items[0].text : NULL;
-        if (!first != !traps[i].warning || (first && !strstr(first, traps[i].warning)))
-            fail_msg("%s: %s: %s", traps[i].why, traps[i].text, first ? first : "no warning");
-        loaded_fini(&l);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(traps); i++)
+        expect_warning(traps[i].why, traps[i].text, traps[i].warning, false);
+    for (size_t i = 0; i < ARRAY_LEN(traps_with_ca); i++)
+        expect_warning(traps_with_ca[i].why, traps_with_ca[i].text, traps_with_ca[i].warning, true);
 }
 
 /* A document that was refused must not leave a program that admits by the others. */

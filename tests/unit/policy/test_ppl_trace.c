@@ -60,6 +60,31 @@ static const struct {
      "      source_ip [\"10.0.0.0/8\"] saw 192.0.2.10 false {source-ip-unauthorized}\n"
      "      cors_preflight 1 saw no CORS preflight false {non-cors-request}\n"
      "      accept 1 saw (none) true {accept}\n"},
+    {"certificates",
+     "{allow: {or: [{client_certificate: {}}, {client_certificate: {san_dns: a, spki_hash: " SPKI "}}]}}",
+     {.shows = orders_certificate},
+     " true {client-certificate-ok}\n"
+     "  allow true {client-certificate-ok}\n"
+     "    or true {client-certificate-ok}\n"
+     "      client_certificate {} saw CN=orders true {client-certificate-ok}\n"
+     "      client_certificate {\"san_dns\":\"a\",\"spki_hash\":\"" SPKI "\"} saw "
+     "{\"san_dns\":[\"orders.example.com\",\"*.orders.example.com\"],\"spki_hash\":\"" SPKI "\"} false "
+     "{client-certificate-unauthorized}\n"},
+    {"a certificate without names",
+     "{allow: {or: [{client_certificate: {}}, {client_certificate: {san_uri: a}}]}}",
+     {.shows = bare_certificate},
+     " true {client-certificate-ok}\n"
+     "  allow true {client-certificate-ok}\n"
+     "    or true {client-certificate-ok}\n"
+     "      client_certificate {} saw " OTHER_FINGERPRINT " true {client-certificate-ok}\n"
+     "      client_certificate {\"san_uri\":\"a\"} saw {\"san_uri\":[]} false {client-certificate-unauthorized}\n"},
+    {"no certificate",
+     "{allow: {and: [{client_certificate: {}}]}}",
+     {0},
+     " false {client-certificate-unauthorized}\n"
+     "  allow false {client-certificate-unauthorized}\n"
+     "    and false {client-certificate-unauthorized}\n"
+     "      client_certificate {} saw (none) false {client-certificate-unauthorized}\n"},
     {"values of an identity",
      "{allow: {and: [{domain: example.com}, {claim/none: {exclude: 1}}, {groups: eng}]}}",
      {.claims = ALICE, .ip = "", .groups_claim = "plan"},
