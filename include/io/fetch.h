@@ -17,7 +17,7 @@ struct tg_fetch_request {
     const char *method;                                  /* NULL: GET */
     struct tg_slice body;
     const char *const *headers;                          /* "Name: value", NULL-terminated; NULL: none */
-    const char *ca_file;                                 /* NULL: the system's store */
+    const char *ca_file;                                 /* PEM, read now; NULL: $SSL_CERT_FILE, else the system's */
     const char *proxy;                                   /* NULL: none */
     int64_t timeout_ms;                                  /* 0: 10 s, connect included */
     size_t max_bytes;                                    /* 0: 1 MiB */

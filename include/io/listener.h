@@ -17,6 +17,8 @@ struct tg_listen_address {
 /* "127.0.0.1:8080", "[::]:8080", ":8080" (all addresses), "unix:/run/tollgate.sock". No names: an address is exact. */
 enum tg_status tg_listen_parse(struct tg_slice text, struct tg_listen_address *out, struct tg_err *err);
 
+bool tg_listen_is_loopback(const struct tg_listen_address *at); /* only this host can connect; a unix socket too */
+
 struct tg_listen_socket {                                /* one bound address of the process */
     struct tg_listen_address at;
     unsigned count;

@@ -6,8 +6,8 @@
  * then. What the socket does not take is copied into the stream's backlog, and `drained` is called when that is gone.
  * Reading: one event, level-triggered, armed until paused. An idle stream holds no buffer.
  * TLS lives behind the same calls: what is put before the handshake is over waits in the backlog, a peer's close_notify
- * is its end, and an upstream's connection that ends without one is broken, so that a cut answer cannot pass for a whole
- * one. Threads: one worker.
+ * is its end, and an upstream's connection that ends without one is broken, so that a cut answer does not look whole.
+ * Threads: one worker.
  */
 #pragma once
 #include "base/ip.h"
@@ -23,14 +23,15 @@ struct tg_tls_session;
 struct tg_stream_events {
     void (*readable)(struct tg_stream *s);               /* bytes, end or an error wait: call tg_stream_read once */
     void (*drained)(struct tg_stream *s);                /* the backlog is empty again */
-    /* Of a stream that connects, or accepts TLS: 0, or an errno; EPROTO: the handshake failed, see tg_stream_tls_error */
+    /* Of a stream that connects, or accepts TLS: 0, or an errno; EPROTO: no handshake, see tg_stream_tls_error */
     void (*connected)(struct tg_stream *s, int error);
     void (*broken)(struct tg_stream *s);                 /* writing failed; called from the loop, once */
 };
 
 struct tg_stream {
     int fd;                                              /* -1: closed */
-    bool paused, connecting, failed, ending;
+    bool paused, connecting, failed, ending;             /* connecting: until the handshake is over, with TLS */
+    bool shaking;                                        /* the handshake has begun and is not over */
     struct tg_worker *worker;
     const struct tg_stream_events *events;
     struct event read_event, write_event;
@@ -39,6 +40,7 @@ struct tg_stream {
     struct tg_tls_session *tls;                          /* NULL: plain */
     struct tg_buf backlog;                               /* the socket did not take this yet */
     size_t backlog_sent;
+    size_t backlog_sealed;                               /* TLS: from here on it is not yet encrypted */
 };
 
 struct tg_address {
@@ -67,7 +69,10 @@ enum tg_status tg_stream_connect_tls(struct tg_stream *s, struct tg_worker *w, c
                                      struct tg_slice name, struct tg_tls_resume *resume);
 /* Of a finished handshake; NULL: plain, or not finished. Valid as long as the stream is open. */
 const struct tg_tls_facts *tg_stream_tls(const struct tg_stream *s);
-/* Why the handshake failed, as a sentence for a log: "certificate not trusted: self-signed certificate". */
+/*
+ * Why the handshake failed, or reading later, as a sentence for a log: "certificate not trusted: self-signed
+ * certificate". "": plain, or nothing did.
+ */
 const char *tg_stream_tls_error(const struct tg_stream *s);
 bool tg_stream_tls_met_http(const struct tg_stream *s);  /* the handshake failed because the client speaks plain HTTP */
 /* Closes at once; with `reset` the peer sees RST. Nothing noted is written. Idempotent. */
@@ -88,4 +93,4 @@ static inline bool tg_stream_is_drained(const struct tg_stream *s) { return !s->
 void tg_stream_end(struct tg_stream *s);                 /* says FIN once all that was put has gone out */
 
 /* A peek: false when the peer has ended or sent something unasked (a pooled connection that is no longer usable). */
-bool tg_stream_is_quiet(const struct tg_stream *s);
+bool tg_stream_is_quiet(struct tg_stream *s);

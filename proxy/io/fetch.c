@@ -6,6 +6,7 @@
  */
 #include "io/fetch.h"
 #include "internal.h"
+#include "base/file.h"
 #include "base/ip.h"
 #include <curl/curl.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 #define DEFAULT_BYTES ((size_t)1 << 20)
 #define HEAD_BYTES ((size_t)64 << 10)
 #define IDLE_CONNECTIONS 8L
+#define CA_BYTES ((size_t)4 << 20)
 
 struct tg_fetcher {
     struct tg_worker *worker;
@@ -34,7 +36,7 @@ struct tg_fetch {
     struct tg_buf body;
     size_t head_bytes, max_bytes;
     int64_t timeout_ms;
-    bool too_large, head_too_large, finishing;
+    bool too_large, head_too_large, finishing, proxied;
     CURLcode refused;                                    /* not CURLE_OK: could not be started */
     char curl_words[CURL_ERROR_SIZE];
     void (*done)(void *arg, const struct tg_fetch_answer *answer);
@@ -94,7 +96,9 @@ static enum tg_status describe(const struct tg_fetch *f, CURLcode code, struct t
     if (code == CURLE_OPERATION_TIMEDOUT)
         return tg_fail(err, TG_IO, "no whole answer within %lld ms", (long long)f->timeout_ms);
     if (code == CURLE_COULDNT_CONNECT)
-        return tg_fail(err, TG_IO, "%s", connect_words(f));
+        return tg_fail(err, TG_IO, "%s%s", f->proxied ? "the proxy: " : "", connect_words(f));
+    if (f->proxied && strncmp(f->curl_words, "CONNECT", strlen("CONNECT")) == 0)
+        return tg_fail(err, TG_IO, "the proxy does not let it through (%s)", f->curl_words);
     for (size_t i = 0; i < ARRAY_LEN(sentences); i++) {
         if (sentences[i].code != code)
             continue;
@@ -384,6 +388,35 @@ static CURLcode set_guards(struct tg_fetch *f)
     return code;
 }
 
+/*
+ * The certificates of a ca_file are handed over as what they are now, not by name: curl keeps connections, sessions and
+ * parsed files apart by the octets then, and nothing that was verified under the old file serves under the new one.
+ * Without one $SSL_CERT_FILE goes before the system's, as with every other TLS connection (io/tls.h).
+ */
+static CURLcode set_trust(struct tg_fetch *f, const char *ca_file)
+{
+    const char *named = getenv("SSL_CERT_FILE");
+    struct tg_buf pem = {0};
+    struct curl_blob blob;
+    CURLcode code = CURLE_OK;
+
+    SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    SET(CURLOPT_CA_CACHE_TIMEOUT, 0L);
+    if (!ca_file && named && *named)
+        ca_file = named;
+    if (!ca_file || code != CURLE_OK)
+        return code;
+    if (tg_file_read(ca_file, CA_BYTES, &pem, NULL) != TG_OK)
+        return CURLE_SSL_CACERT_BADFILE;
+    blob = (struct curl_blob){pem.data, pem.len, CURL_BLOB_COPY};
+    SET(CURLOPT_CAINFO_BLOB, &blob);
+    SET(CURLOPT_CAPATH, NULL);
+    SET(CURLOPT_PROXY_CAINFO_BLOB, &blob);
+    SET(CURLOPT_PROXY_CAPATH, NULL);
+    tg_buf_fini(&pem);
+    return code;
+}
+
 static CURLcode set_request(struct tg_fetch *f, const struct tg_fetch_request *r)
 {
     CURLcode code = CURLE_OK;
@@ -392,10 +425,8 @@ static CURLcode set_request(struct tg_fetch *f, const struct tg_fetch_request *r
     SET(CURLOPT_PROXY, r->proxy ? r->proxy : "");        /* "": not even from the environment */
     if (!r->proxy)
         SET(CURLOPT_NOPROXY, "*");
-    if (r->ca_file) {
-        SET(CURLOPT_CAINFO, r->ca_file);
-        SET(CURLOPT_CAPATH, NULL);
-    }
+    if (code == CURLE_OK)
+        code = set_trust(f, r->ca_file);
     if (r->body.len || (r->method && strcmp(r->method, "POST") == 0)) {
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
         SET(CURLOPT_COPYPOSTFIELDS, r->body.len ? r->body.ptr : "");
@@ -419,6 +450,7 @@ struct tg_fetch *tg_fetch_start(struct tg_fetcher *fetcher, const struct tg_fetc
     f->fetcher = fetcher;
     f->done = done;
     f->arg = arg;
+    f->proxied = request->proxy != NULL;
     f->timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : DEFAULT_TIMEOUT_MS;
     f->max_bytes = request->max_bytes ? request->max_bytes : DEFAULT_BYTES;
     f->next = fetcher->fetches;

@@ -55,6 +55,16 @@ enum tg_status tg_listen_parse(struct tg_slice text, struct tg_listen_address *o
     return TG_OK;
 }
 
+bool tg_listen_is_loopback(const struct tg_listen_address *at)
+{
+    struct tg_ip ip;
+
+    if (at->local)
+        return true;
+    tg_ip_from_sockaddr(&at->address.sa.any, &ip, NULL);
+    return tg_ip_is_loopback(&ip);
+}
+
 /* Removes a socket file that nobody listens on any more; one that answers is another instance. */
 static enum tg_status clear_stale_socket(const struct tg_listen_address *at, struct tg_err *err)
 {

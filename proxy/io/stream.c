@@ -4,9 +4,11 @@
  * Invariants: at most one of gather and backlog grows at a time (what is put behind a backlog is flushed into it in
  * order); the write event is armed only while a backlog waits or a connect is under way; after tg_stream_close nothing
  * is called any more. A failed write is told from the loop (`broken`), never from inside put or flush.
+ * Where a stream is not plain, stream_tls has the rest.
  */
 #include "io/stream.h"
 #include "internal.h"
+#include "tls_session.h"
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -28,19 +30,19 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     tg_worker_leave(w);
 }
 
-static void arm_write(struct tg_stream *s)
+static void on_tls_readable(evutil_socket_t fd, short what, void *arg)
 {
-    if (!event_pending(&s->write_event, EV_WRITE, NULL))
-        event_add(&s->write_event, NULL);
-}
+    struct tg_stream *s = arg;
+    struct tg_worker *w = s->worker;
 
-/* Failure is told by the write event, which fires at once on a broken socket: made active by hand to be sure. */
-static void fail_later(struct tg_stream *s)
-{
-    if (s->failed)
-        return;
-    s->failed = true;
-    event_active(&s->write_event, EV_WRITE, 0);
+    (void)fd;
+    (void)what;
+    tg_worker_enter(w);
+    if (s->shaking)
+        tg_stream_tls_shake(s);
+    else
+        s->events->readable(s);
+    tg_worker_leave(w);
 }
 
 static void finish_connect(struct tg_stream *s)
@@ -50,6 +52,13 @@ static void finish_connect(struct tg_stream *s)
 
     if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         error = errno;
+    if (error == 0 && s->tls) {
+        s->shaking = true;
+        event_del(&s->write_event);
+        event_add(&s->read_event, NULL);
+        tg_stream_tls_shake(s);
+        return;
+    }
     s->connecting = false;
     if (error != 0 || tg_stream_backlog(s) == 0)
         event_del(&s->write_event);                      /* else it goes on with what was put meanwhile */
@@ -104,42 +113,97 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     tg_worker_leave(w);
 }
 
-static void set_up(struct tg_stream *s, struct tg_worker *w, int fd, const struct tg_stream_events *events)
+static void on_tls_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct tg_stream *s = arg;
+    struct tg_worker *w = s->worker;
+
+    (void)fd;
+    (void)what;
+    tg_worker_enter(w);
+    if (s->failed)
+        tg_stream_tls_tell_broken(s);
+    else if (s->connecting && !s->shaking)
+        finish_connect(s);
+    else if (tg_stream_backlog(s) > 0)
+        tg_stream_tls_write_backlog(s);
+    else
+        event_del(&s->write_event);
+    tg_worker_leave(w);
+}
+
+static void set_up(struct tg_stream *s, struct tg_worker *w, int fd, const struct tg_stream_events *events,
+                   struct tg_tls_session *tls)
 {
     memset(s, 0, sizeof(*s));
     s->fd = fd;
     s->worker = w;
     s->events = events;
-    event_assign(&s->read_event, w->base, fd, EV_READ | EV_PERSIST, on_readable, s);
-    event_assign(&s->write_event, w->base, fd, EV_WRITE | EV_PERSIST, on_writable, s);
+    s->tls = tls;
+    event_assign(&s->read_event, w->base, fd, EV_READ | EV_PERSIST, tls ? on_tls_readable : on_readable, s);
+    event_assign(&s->write_event, w->base, fd, EV_WRITE | EV_PERSIST, tls ? on_tls_writable : on_writable, s);
 }
 
 void tg_stream_open(struct tg_stream *s, struct tg_worker *w, int fd, const struct tg_stream_events *events)
 {
-    set_up(s, w, fd, events);
+    set_up(s, w, fd, events, NULL);
     event_add(&s->read_event, NULL);
+}
+
+void tg_stream_open_tls(struct tg_stream *s, struct tg_worker *w, int fd, const struct tg_stream_events *events,
+                        struct tg_tls_server *server)
+{
+    set_up(s, w, fd, events, tg_tls_session_accept(server, w, fd));
+    s->connecting = s->shaking = true;
+    event_add(&s->read_event, NULL);
+}
+
+static int open_socket(const struct tg_address *to)
+{
+    int fd = socket(to->sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int one = 1;
+
+    if (fd >= 0 && to->sa.any.sa_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    return fd;
+}
+
+static enum tg_status start_connect(struct tg_stream *s, const struct tg_address *to)
+{
+    s->connecting = true;
+    /* EAGAIN is no connection under way: a unix socket's queue is full. */
+    if (connect(s->fd, &to->sa.any, to->len) != 0 && errno != EINPROGRESS) {
+        close(s->fd);
+        s->fd = -1;
+        tg_tls_session_free(s->tls);
+        s->tls = NULL;
+        return TG_IO;
+    }
+    tg_stream_arm_write(s);
+    return TG_OK;
 }
 
 enum tg_status tg_stream_connect(struct tg_stream *s, struct tg_worker *w, const struct tg_address *to,
                                  const struct tg_stream_events *events)
 {
-    int fd = socket(to->sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int one = 1;
+    int fd = open_socket(to);
 
     if (fd < 0)
         return TG_IO;
-    if (to->sa.any.sa_family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    set_up(s, w, fd, events);
-    s->connecting = true;
-    /* EAGAIN is no connection under way: a unix socket's queue is full. */
-    if (connect(fd, &to->sa.any, to->len) != 0 && errno != EINPROGRESS) {
-        close(fd);
-        s->fd = -1;
+    set_up(s, w, fd, events, NULL);
+    return start_connect(s, to);
+}
+
+enum tg_status tg_stream_connect_tls(struct tg_stream *s, struct tg_worker *w, const struct tg_address *to,
+                                     const struct tg_stream_events *events, struct tg_tls_client *client,
+                                     struct tg_slice name, struct tg_tls_resume *resume)
+{
+    int fd = open_socket(to);
+
+    if (fd < 0)
         return TG_IO;
-    }
-    arm_write(s);
-    return TG_OK;
+    set_up(s, w, fd, events, tg_tls_session_connect(client, w, fd, name, resume));
+    return start_connect(s, to);
 }
 
 static void leave_dirty(struct tg_stream *s)
@@ -168,6 +232,8 @@ void tg_stream_close(struct tg_stream *s, bool reset)
 
     if (s->fd < 0)
         return;
+    if (s->tls)
+        tg_stream_tls_close(s, reset);
     drop_gather(s);
     event_del(&s->read_event);
     event_del(&s->write_event);
@@ -176,11 +242,13 @@ void tg_stream_close(struct tg_stream *s, bool reset)
     close(s->fd);
     s->fd = -1;
     tg_buf_fini(&s->backlog);
-    s->backlog_sent = 0;
+    s->backlog_sent = s->backlog_sealed = 0;
 }
 
 ssize_t tg_stream_read(struct tg_stream *s, char *into, size_t room)
 {
+    if (s->tls)
+        return tg_stream_tls_read(s, into, room);
     ssize_t n = recv(s->fd, into, room, 0);
 
     if (n >= 0)
@@ -193,7 +261,8 @@ void tg_stream_pause(struct tg_stream *s)
     if (s->paused || s->fd < 0)
         return;
     s->paused = true;
-    event_del(&s->read_event);
+    if (!s->connecting)                                  /* a handshake goes on */
+        event_del(&s->read_event);
 }
 
 void tg_stream_resume(struct tg_stream *s)
@@ -201,8 +270,11 @@ void tg_stream_resume(struct tg_stream *s)
     if (!s->paused || s->fd < 0)
         return;
     s->paused = false;
-    if (!s->connecting)                                  /* a refusal is told by `connected`, not by reading */
-        event_add(&s->read_event, NULL);
+    if (s->connecting)                                   /* a refusal is told by `connected`, not by reading */
+        return;
+    event_add(&s->read_event, NULL);
+    if (s->tls && tg_stream_tls_has_more(s))
+        event_active(&s->read_event, EV_READ, 0);
 }
 
 static struct tg_gather *gather_of(struct tg_stream *s)
@@ -245,7 +317,7 @@ void tg_stream_put_copy(struct tg_stream *s, const void *bytes, size_t n)
     g->bytes += n;
 }
 
-/* What the socket did not take goes to the backlog, from octet `skip` on. */
+/* To the backlog, from octet `skip` on. */
 static void keep_rest(struct tg_stream *s, const struct tg_gather *g, size_t skip)
 {
     tg_buf_reserve(&s->backlog, g->bytes - skip);
@@ -259,7 +331,6 @@ static void keep_rest(struct tg_stream *s, const struct tg_gather *g, size_t ski
         tg_buf_add(&s->backlog, (const char *)g->iov[i].iov_base + skip, len - skip);
         skip = 0;
     }
-    arm_write(s);
 }
 
 /* Little is copied together: one piece is cheaper for the kernel than a list of them. */
@@ -289,18 +360,27 @@ void tg_stream_flush(struct tg_stream *s)
 
     if (!g)
         return;
+    if (s->tls) {
+        n = (ssize_t)tg_stream_tls_write(s, g->iov, g->count, g->bytes);
+        if ((size_t)n < g->bytes && !s->failed)
+            keep_rest(s, g, (size_t)n);
+        drop_gather(s);
+        return;
+    }
     if (!s->connecting && tg_stream_backlog(s) == 0) {
         n = send_gather(s, g);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             drop_gather(s);
-            fail_later(s);
+            tg_stream_fail_later(s);
             return;
         }
         if (n < 0)
             n = 0;
     }
-    if ((size_t)n < g->bytes)
+    if ((size_t)n < g->bytes) {
         keep_rest(s, g, (size_t)n);
+        tg_stream_arm_write(s);
+    }
     drop_gather(s);
 }
 
@@ -309,7 +389,9 @@ void tg_stream_end(struct tg_stream *s)
     tg_stream_flush(s);
     if (s->fd < 0)
         return;
-    if (s->connecting || tg_stream_backlog(s) > 0)
+    if (s->tls)
+        tg_stream_tls_end(s);
+    else if (s->connecting || tg_stream_backlog(s) > 0)
         s->ending = true;
     else
         shutdown(s->fd, SHUT_WR);
@@ -324,9 +406,12 @@ size_t tg_stream_unread(const struct tg_stream *s)
     return tg_stream_backlog(s) + (size_t)queued;
 }
 
-bool tg_stream_is_quiet(const struct tg_stream *s)
+bool tg_stream_is_quiet(struct tg_stream *s)
 {
     char c;
+
+    if (s->tls)
+        return tg_stream_tls_is_quiet(s);
     ssize_t n = recv(s->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
 
     return n < 0 && errno == EAGAIN;

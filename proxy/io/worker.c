@@ -265,6 +265,9 @@ static void free_worker(struct tg_worker *w)
         next = job->next;                                /* posted too late to run */
         free(job);
     }
+    if (p->tls_wire)
+        tg_buf_fini(&p->tls_wire->out);
+    free(p->tls_wire);
     if (p->wake_event)
         event_free(p->wake_event);
     if (p->tick_event)
