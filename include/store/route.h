@@ -1,13 +1,15 @@
 /*
  * route - the `routes`, `policies`, `policies_dir` and `upstream` sections, and finding the route of a request.
  *
- * Setting names are Pomerium's. Everything is compiled when read: programs, forwarding rules, the match table.
- * Immutable; memory from the arena of the snapshot. Threads: any.
+ * Setting names are Pomerium's. Everything is compiled when read: programs, forwarding rules, the match table, trust
+ * and certificate for TLS to the services. Immutable; memory from the arena of the snapshot, but for what
+ * tg_routes_fini gives back. Threads: any.
  */
 #pragma once
 #include "base/setting.h"
 #include "http/forward.h"
 #include "http/uri.h"
+#include "io/tls.h"
 #include "policy/ppl.h"
 
 enum tg_error_format { TG_FORMAT_ZERO, TG_FORMAT_PROBLEM, TG_FORMAT_OAUTH, TG_FORMAT_POMERIUM, TG_FORMAT_ZEROPS,
@@ -18,6 +20,7 @@ struct tg_target {                                       /* one element of `to` 
     struct tg_url url;                                   /* path: put before the forwarded path; no slash at its end */
     struct tg_slice text;                                /* as written, for messages */
     struct tg_slice authority;                           /* Host to send unless preserve_host_header */
+    struct tg_slice tls_name;                            /* https: whom the certificate must be for */
     uint32_t weight;                                     /* 1 unless said: "http://a:80,3" as Pomerium writes it */
     bool echo;                                           /* `echo:`: the built-in echo, for trying out */
 };
@@ -39,6 +42,8 @@ struct tg_route {
     /* where to */
     struct tg_target *targets;
     size_t target_count;
+    struct tg_tls_client *tls;                           /* for its https targets; a reference; NULL: it has none */
+    bool tls_skip_verify;                                /* of them: whoever answers is believed */
     struct tg_slice prefix_rewrite;                      /* replaces the matched prefix or path; ptr NULL: none */
     bool preserve_host_header, allow_websockets;
     struct tg_forward_rules *forward;
@@ -59,6 +64,8 @@ struct tg_route {
 
 struct tg_route_defaults {                               /* general settings that a route may override */
     bool pass_identity_headers, strip_authorization;
+    bool client_ca;                                      /* clients are asked for a certificate: downstream_mtls */
+    bool deny_invalid_certificate;                       /* every route denies who has shown no valid one */
     int error_format;
     struct tg_string_map claims_headers;                 /* jwt_claims_headers: header name to claim */
 };
@@ -71,13 +78,15 @@ struct tg_routes;
  */
 bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct tg_route_defaults *defaults,
                     struct tg_arena *arena, struct tg_routes **out, struct tg_problems *problems);
+void tg_routes_fini(struct tg_routes *routes);           /* before its arena goes; NULL is fine */
 /*
  * One route's settings from an object (explain --batch: from and to optional). `policies` holds PPL documents or items
- * {name, ppl, ...} here, as there are no named ones. NULL when it added errors.
+ * {name, ppl, ...} here, as there are no named ones. NULL when it added errors. End it with tg_route_fini.
  */
 struct tg_route *tg_route_read_one(const struct tg_tree *tree, const cJSON *node,
                                    const struct tg_route_defaults *defaults, struct tg_arena *arena,
                                    struct tg_problems *problems);
+void tg_route_fini(struct tg_route *route);              /* before its arena goes; NULL is fine */
 /*
  * `host`: in any case, no port, no brackets; `port`: of the request, -1 when none was said (then a `from` with port 80
  * matches). `path`: canonical. The first route in the order of the configuration that matches wins; NULL: none.

@@ -6,7 +6,7 @@
  * loop only, never from inside a call's own function; `end` and `failed` are the last ones, and so is tg_call_cancel.
  * What `data` and heads point to is valid until the event returns and `settled` was called. A bad answer (framing,
  * syntax, an interim flood, 101 nobody asked for) is a fault; the connection is never used again, nor is one that had
- * more to say than its answer.
+ * more to say than its answer. With TLS the handshake is a part of connecting and has its time.
  */
 #pragma once
 #include "http/h1_body.h"
@@ -23,6 +23,7 @@ enum tg_call_fault {
     TG_CALL_BAD_ANSWER,                                  /* 502 */
     TG_CALL_SLOW,                                        /* no first byte in time, or stalled: 504 */
     TG_CALL_CUT,                                         /* after the head: the answer cannot be completed */
+    TG_CALL_TLS,                                         /* a connection, but no TLS: 502; why stands in the log */
 };
 const char *tg_call_fault_name(enum tg_call_fault fault);
 
@@ -55,6 +56,7 @@ struct tg_call {
     uint8_t method_id;
     uint8_t framing;                                     /* of the request: none, length or chunked */
     bool reused;                                         /* went out on a pooled connection */
+    bool sent;                                           /* there was a connection: the upstream may have got octets */
     bool answered;                                       /* a byte of the answer was seen */
     bool request_done, upgrade, raw, over;
     uint8_t fault;                                       /* for fail_later */

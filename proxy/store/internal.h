@@ -19,9 +19,11 @@ struct policy_set {
     size_t count, cap;
     struct tg_tree **files;                              /* owned: `ppl` points into them */
     size_t file_count;
+    bool client_ca;                                      /* see tg_route_defaults */
 };
 
-/* Reads both sections; every error becomes a problem. Fill a zeroed set; end it with policy_set_fini in any case. */
+/* Reads both sections; every error becomes a problem. Fill a set that is zero but for client_ca; end it with
+ * policy_set_fini in any case. */
 void policy_set_read(struct policy_set *set, const struct tg_tree *tree, const cJSON *root, struct tg_arena *arena,
                      struct tg_problems *problems);
 void policy_set_fini(struct policy_set *set);
@@ -32,7 +34,7 @@ const char *policy_set_nearest(const struct policy_set *set, struct tg_slice nam
 bool policy_is_item(const cJSON *node);
 /* Reads and tries one item, or bare PPL. `stem`: its name when it says none; ptr NULL: it needs none. */
 void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJSON *node, struct tg_slice stem,
-                 const char *where, struct tg_arena *arena, struct tg_problems *problems);
+                 const char *where, bool client_ca, struct tg_arena *arena, struct tg_problems *problems);
 /* Grows the set by one, named; a second one of that name is an error. */
 void policy_set_add(struct policy_set *set, const struct named_policy *policy, const cJSON *node,
                     struct tg_problems *problems);
@@ -45,12 +47,20 @@ struct route_text {                                      /* settings of a route,
     struct tg_slice bearer_token_format, load_balancing_policy;
     struct tg_strings to, providers, policies, allowed_users, allowed_domains, remove_request_headers;
     struct tg_string_map set_request_headers, set_response_headers;
+    struct tg_slice tls_name, tls_old_name, tls_ca, tls_ca_file, tls_cert, tls_cert_file, tls_key, tls_key_file;
     const cJSON *policy, *policies_node, *allowed_idp_claims;
     bool preserve_host_header, allow_websockets, public_access, any_authenticated, cors_preflight, show_error_details;
-    bool pass_identity_headers;
+    bool pass_identity_headers, tls_skip_verify;
     int forward_authorization, error_format;
     int64_t timeout_ms, idle_timeout_ms;
     uint64_t max_request_bytes;
+};
+struct tls_clients {                                     /* made for one document: same settings, same client */
+    struct {
+        struct tg_tls_client_settings settings;
+        struct tg_tls_client *client;                    /* a reference */
+    } *items;
+    size_t count;
 };
 struct route_reader {                                    /* what the steps need to know about the route at hand */
     const struct tg_tree *tree;
@@ -58,6 +68,7 @@ struct route_reader {                                    /* what the steps need 
     const char *where;                                   /* "routes[3]" or "route orders": starts every message */
     const struct tg_route_defaults *defaults;
     const struct policy_set *policies;                   /* NULL: alone; `policies` then holds documents, not names */
+    struct tls_clients *tls;                             /* NULL: alone */
     struct tg_arena *arena;
     struct tg_problems *problems;
 };
@@ -74,6 +85,9 @@ struct tg_route *route_read_short(const struct route_reader *r, struct tg_slice 
 /* route_target.c: `from`, `to` */
 void route_read_from(const struct route_reader *r, struct tg_slice text, struct tg_route *out);
 void route_read_to(const struct route_reader *r, const struct tg_slice *items, size_t count, struct tg_route *out);
+/* route_tls.c: out->tls and the names of the targets, after `to` */
+void route_read_tls(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
+void tls_clients_fini(struct tls_clients *clients);
 /* route_fields.c: header settings to out->forward */
 void route_read_fields(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
 /* route_policy.c: policies and flags to out->policy */

@@ -63,19 +63,22 @@ static void check_name(const struct named_policy *policy, const struct tg_tree *
 }
 
 /* Whether the PPL compiles by itself; its errors and warnings are told. */
-static bool try_out(const struct named_policy *policy, struct tg_problems *problems)
+static bool try_out(const struct named_policy *policy, bool client_ca, struct tg_problems *problems)
 {
+    struct tg_ppl_builder *builder;
     struct tg_arena scratch;
     bool ok;
 
     tg_arena_init(&scratch, NULL, 0);
-    ok = tg_ppl_add(tg_ppl_builder_new(&scratch), policy->tree, policy->ppl, policy->where, problems);
+    builder = tg_ppl_builder_new(&scratch);
+    tg_ppl_set_client_ca(builder, client_ca);
+    ok = tg_ppl_add(builder, policy->tree, policy->ppl, policy->where, problems);
     tg_arena_fini(&scratch);
     return ok;
 }
 
 void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJSON *node, struct tg_slice stem,
-                 const char *where, struct tg_arena *arena, struct tg_problems *problems)
+                 const char *where, bool client_ca, struct tg_arena *arena, struct tg_problems *problems)
 {
     struct policy_item item = {.ppl = node};
     size_t errors = problems->errors;
@@ -97,7 +100,7 @@ void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJS
         check_name(out, tree, node, where, problems);
     if (is_plain_text(out->text.name) && out->text.name.len > 0)
         out->where = tg_arena_printf(arena, "policy " TG_S_FMT, TG_S_ARG(out->text.name)).ptr;
-    if (out->ppl && try_out(out, problems))
+    if (out->ppl && try_out(out, client_ca, problems))
         out->broken = problems->errors != errors;
 }
 
@@ -157,7 +160,7 @@ static void read_list(struct policy_set *set, const struct tg_tree *tree, const 
             tg_problem_at(problems, tree, node, "%s: must be a mapping with at least `name` and `ppl`", where);
             continue;
         }
-        policy_read(&policy, tree, node, TG_S(""), where, arena, problems);
+        policy_read(&policy, tree, node, TG_S(""), where, set->client_ca, arena, problems);
         policy_set_add(set, &policy, node, problems);
     }
 }

@@ -71,6 +71,7 @@ static void read_policy_file(struct policy_set *set, const struct tg_tree *tree,
     struct named_policy policy;
     struct tg_err err;
 
+    tg_tree_note_file(tree, path);
     if (tg_file_read(path, FILE_BYTES, &text, &err) != TG_OK)
         tg_problem_at(problems, tree, dir, "policies_dir: %s", err.text);
     else if (tg_tree_parse(path, tg_buf_slice(&text), &file, &err) != TG_OK)
@@ -82,7 +83,7 @@ static void read_policy_file(struct policy_set *set, const struct tg_tree *tree,
     set->files[set->file_count++] = file;
     const char *where = tg_arena_printf(arena, "policy " TG_S_FMT, TG_S_ARG(stem)).ptr;
 
-    policy_read(&policy, file, file->root, stem, where, arena, problems);
+    policy_read(&policy, file, file->root, stem, where, set->client_ca, arena, problems);
     policy_set_add(set, &policy, file->root, problems);
 }
 
@@ -99,6 +100,7 @@ void policies_dir_read(struct policy_set *set, const struct tg_tree *tree, const
     char *folder = tg_file_beside(tree->file, tg_arena_str(arena, text));
     int failed = list_files(folder, &names);
 
+    tg_tree_note_file(tree, folder);                     /* a file that comes or goes is a change too */
     if (failed)
         tg_problem_at(problems, tree, dir, "policies_dir: %s: %s", folder, strerror(failed));
     else if (names.count == 0)

@@ -87,8 +87,9 @@ bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct 
 {
     const cJSON *list = section(root, "routes"), *upstream = section(root, "upstream");
     struct tg_routes *routes = TG_ARENA_NEW(arena, struct tg_routes);
-    struct policy_set policies = {0};
-    struct route_reader r = {.tree = tree, .defaults = defaults, .policies = &policies, .arena = arena,
+    struct policy_set policies = {.client_ca = defaults->client_ca};
+    struct tls_clients tls = {0};
+    struct route_reader r = {.tree = tree, .defaults = defaults, .policies = &policies, .tls = &tls, .arena = arena,
                              .problems = problems};
     size_t errors = problems->errors;
 
@@ -102,8 +103,11 @@ bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct 
     if (routes->count == 0 && problems->errors == errors)
         tg_warning_at(problems, tree, list ? list : root, "there are no routes: every request is answered 404");
     policy_set_fini(&policies);
-    if (problems->errors != errors)
+    tls_clients_fini(&tls);
+    if (problems->errors != errors) {
+        tg_routes_fini(routes);
         return false;
+    }
     warn(routes, tree, problems);
     route_table_build(&routes->table, routes->items, routes->count, arena);
     *out = routes;
@@ -118,6 +122,20 @@ struct tg_route *tg_route_read_one(const struct tg_tree *tree, const cJSON *node
                              .problems = problems};
 
     return route_read(&r, 0, false);
+}
+
+void tg_route_fini(struct tg_route *route)
+{
+    if (!route)
+        return;
+    tg_tls_client_unref(route->tls);
+    route->tls = NULL;
+}
+
+void tg_routes_fini(struct tg_routes *routes)
+{
+    for (size_t i = 0; routes && i < routes->count; i++)
+        tg_route_fini(routes->items[i]);
 }
 
 size_t tg_routes_count(const struct tg_routes *routes) { return routes->count; }

@@ -2,6 +2,7 @@
  * route_policy - who may use a route: its inline policy, the named ones it lists, the enforced ones, the access flags.
  *
  * They are added in that order, and policy_texts follows the same order, so that the index in a verdict finds the text.
+ * Last comes the rule that denies without a valid client certificate, where enforcement asks for it: public routes too.
  * No program points into the trees it was made from: those of policies_dir are gone when the routes are read.
  */
 #include "internal.h"
@@ -77,7 +78,7 @@ static void add_given(struct collector *c, const cJSON *list)
                           where);
             continue;
         }
-        policy_read(&policy, r->tree, node, (struct tg_slice){0}, where, r->arena, r->problems);
+        policy_read(&policy, r->tree, node, (struct tg_slice){0}, where, r->defaults->client_ca, r->arena, r->problems);
         add_named(c, &policy);
     }
 }
@@ -152,6 +153,7 @@ void route_read_policy(const struct route_reader *r, const struct route_text *te
     size_t errors = r->problems->errors;
 
     c.texts = TG_ARENA_ARRAY(r->arena, struct tg_policy_text, c.cap);
+    tg_ppl_set_client_ca(c.builder, r->defaults->client_ca);
     if (text->policy)
         add_inline(&c, text->policy);
     if (r->policies) {
@@ -166,6 +168,8 @@ void route_read_policy(const struct route_reader *r, const struct route_text *te
         return;
     if (c.count == 0 && !flags && r->policies)
         route_warning(r, NULL, "has no policy: it denies every request");
+    if (r->defaults->deny_invalid_certificate)
+        tg_ppl_add_certificate_deny(c.builder);
     out->policy = tg_ppl_finish(c.builder);
     out->policy_texts = c.texts;
     out->policy_count = c.count;

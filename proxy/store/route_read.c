@@ -197,7 +197,7 @@ static void warn_kept_prefix(const struct route_reader *r, const struct tg_route
     if (route->prefix_rewrite.ptr || route->path.ptr || route->prefix.len <= 1)
         return;
     for (size_t i = 0; i < route->target_count; i++)
-        if (!route->targets[i].echo && route->targets[i].url.path.len > 0) {
+        if (!route->targets[i].url.unix_socket && route->targets[i].url.path.len > 0) {
             route_warning(r, "to", "the path of this URL is put before the whole path, prefix included; to replace the "
                           "prefix use prefix_rewrite");
             return;
@@ -214,6 +214,7 @@ static void read_all(const struct route_reader *r, struct route_text *text, bool
         route_read_to(r, text->to.items, text->to.count, out);
     else if (target_needed)
         route_problem(r, NULL, "needs `to`: the URL of the service");
+    route_read_tls(r, text, out);
     read_host_sent(r, text, out);
     read_bounds(r, text, out);
     read_overrides(r, text, out);
@@ -241,6 +242,15 @@ static struct tg_route *new_route(const struct route_reader *r, unsigned index)
     return route;
 }
 
+/* The route, unless errors came since there were `errors`. */
+static struct tg_route *whole(const struct route_reader *r, size_t errors, struct tg_route *route)
+{
+    if (r->problems->errors == errors)
+        return route;
+    tg_route_fini(route);
+    return NULL;
+}
+
 struct tg_route *route_read(const struct route_reader *r, unsigned index, bool target_needed)
 {
     struct tg_route *route = new_route(r, index);
@@ -254,7 +264,7 @@ struct tg_route *route_read(const struct route_reader *r, unsigned index, bool t
     tg_settings_read(tg_route_settings, tg_route_setting_count, r->tree, r->node, r->where, false, r->arena, &text,
                      r->problems);
     read_all(r, &text, target_needed, route);
-    return r->problems->errors == errors ? route : NULL;
+    return whole(r, errors, route);
 }
 
 struct tg_route *route_read_short(const struct route_reader *r, struct tg_slice url)
@@ -264,5 +274,5 @@ struct tg_route *route_read_short(const struct route_reader *r, struct tg_slice 
     size_t errors = r->problems->errors;
 
     read_all(r, &text, true, route);
-    return r->problems->errors == errors ? route : NULL;
+    return whole(r, errors, route);
 }

@@ -10,12 +10,13 @@
     TG_SETTING(struct route_text, member, name, TG_SET_ENUM, NULL, 0, 0, choices, 0, help)
 #define ROW_RANGE(member, name, kind, max, help) \
     TG_SETTING(struct route_text, member, name, kind, NULL, 0, max, NULL, 0, help)
+#define ROW_SECRET(member, name, kind, help) \
+    TG_SETTING(struct route_text, member, name, kind, NULL, 0, 0, NULL, TG_SET_SECRET, help)
 #define LATER(name, help) {name, TG_SET_LATER, 0, NULL, 0, 0, NULL, 0, help}
 
 #define YEAR_MS (365 * INT64_C(86400000))
 #define REGEX "regular expressions are not available here; use prefix or path"
 #define HOST_SOURCE "use host_rewrite or preserve_host_header"
-#define UPSTREAM_TLS "requests are forwarded without TLS"
 #define LOGIN "there is no login and no session here, only bearer tokens"
 #define UPGRADES "the only upgrade is a websocket (allow_websockets)"
 #define BALANCE "several URLs are used in turn"
@@ -42,6 +43,18 @@ const struct tg_setting tg_route_settings[] = {
     ROW(set_response_headers, "set_response_headers", TG_SET_STRING_MAP, "fields to answer instead of the service's"),
     ROW_BOOL(pass_identity_headers, "pass_identity_headers", "tell the service who calls; the general one when absent"),
     ROW_ENUM(forward_authorization, "forward_authorization", "keep|strip", "the caller's token to the service"),
+    /* TLS to the service */
+    ROW(tls_name, "tls_upstream_server_name", TG_SET_STRING,
+        "whom the service's certificate must be for, and the name asked for; absent: the host in `to`"),
+    ROW(tls_old_name, "tls_server_name", TG_SET_STRING, "old name of tls_upstream_server_name"),
+    ROW(tls_ca_file, "tls_custom_ca_file", TG_SET_FILE,
+        "PEM file of the only authorities to trust for the service; absent: the system's"),
+    ROW(tls_ca, "tls_custom_ca", TG_SET_STRING, "the same as base64 of PEM"),
+    ROW(tls_cert_file, "tls_client_cert_file", TG_SET_FILE, "PEM file of the certificate to show the service"),
+    ROW(tls_key_file, "tls_client_key_file", TG_SET_FILE, "PEM file of its private key, not readable by everybody"),
+    ROW(tls_cert, "tls_client_cert", TG_SET_STRING, "the certificate as base64 of PEM"),
+    ROW_SECRET(tls_key, "tls_client_key", TG_SET_STRING, "its private key as base64 of PEM"),
+    ROW_BOOL(tls_skip_verify, "tls_skip_verify", "believe whoever answers: only for trying things out"),
     /* who may */
     ROW(providers, "identity_providers", TG_SET_STRINGS, "names of the providers whose tokens count; absent: any"),
     ROW(bearer_token_format, "bearer_token_format", TG_SET_STRING, "jwt"),
@@ -74,16 +87,7 @@ const struct tg_setting tg_route_settings[] = {
     LATER("idp_client_id", LOGIN),
     LATER("idp_client_secret", LOGIN),
     LATER("depends_on", LOGIN),
-    LATER("tls_skip_verify", UPSTREAM_TLS),
-    LATER("tls_upstream_server_name", UPSTREAM_TLS),
-    LATER("tls_server_name", UPSTREAM_TLS),
-    LATER("tls_upstream_allow_renegotiation", UPSTREAM_TLS),
-    LATER("tls_custom_ca", UPSTREAM_TLS),
-    LATER("tls_custom_ca_file", UPSTREAM_TLS),
-    LATER("tls_client_cert", UPSTREAM_TLS),
-    LATER("tls_client_key", UPSTREAM_TLS),
-    LATER("tls_client_cert_file", UPSTREAM_TLS),
-    LATER("tls_client_key_file", UPSTREAM_TLS),
+    LATER("tls_upstream_allow_renegotiation", "TLS 1.3 has no renegotiation, and 1.2 does without"),
     LATER("tls_downstream_server_name", "a route has no certificate of its own"),
     LATER("tls_downstream_client_ca", "client certificates are no matter of a route"),
     LATER("tls_downstream_client_ca_file", "client certificates are no matter of a route"),

@@ -3,16 +3,6 @@
  */
 #include "internal.h"
 
-/* Why requests cannot be sent there yet; NULL: they can. The one place to lift when TLS to the upstream comes. */
-static const char *unsupported_target(const struct tg_url *url)
-{
-    if (url->tls)
-        return "TLS to the upstream is not supported yet";
-    if (url->unix_socket)
-        return "a unix socket as the upstream is not supported yet";
-    return NULL;
-}
-
 /* Schemes that Pomerium knows and tollgate does not, so that the message can say so. */
 static bool is_foreign_scheme(struct tg_slice text)
 {
@@ -153,7 +143,6 @@ static bool read_target(const struct route_reader *r, struct tg_slice text, stru
 {
     struct tg_slice url;
     struct tg_err err;
-    const char *why;
 
     if (!cut_weight(r, tg_slice_trim(text), &url, weight))
         return false;
@@ -164,20 +153,20 @@ static bool read_target(const struct route_reader *r, struct tg_slice text, stru
         return true;
     }
     if (is_foreign_scheme(out->text)) {
-        route_problem(r, "to", "only http:// is supported"); /* the text may hold a password: it is not shown */
+        /* The text may hold a password: it is not shown. */
+        route_problem(r, "to", "only http://, https:// and unix:/path are supported");
         return false;
     }
     if (tg_url_parse(out->text, true, &out->url, &err) != TG_OK) {
         route_problem(r, "to", "%s", err.text);
         return false;
     }
+    if (out->url.unix_socket) {
+        out->authority = TG_S("localhost");
+        return true;
+    }
     if (memchr(out->text.ptr, '?', out->text.len)) {
         route_problem(r, "to", "takes no query: the client's is forwarded");
-        return false;
-    }
-    why = unsupported_target(&out->url);
-    if (why) {
-        route_problem(r, "to", "\"" TG_S_FMT "\": %s", TG_S_ARG(out->text), why);
         return false;
     }
     out->authority = authority_of(&out->url, r->arena);

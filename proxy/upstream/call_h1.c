@@ -7,6 +7,7 @@
 #include "upstream/call.h"
 #include "http/h1_write.h"
 #include "internal.h"
+#include <errno.h>
 
 #define MAX_INTERIMS 16
 #define MAX_FIELDS 256
@@ -155,7 +156,7 @@ void tg_call_start(struct tg_call *call, bool fresh)
         conn = tg_pool_take(ep);
     }
     if (conn) {
-        call->reused = true;
+        call->reused = call->sent = true;
         speak_on(call, conn);
         arm(conn, call->limits->first_byte_ms);
         return;
@@ -282,13 +283,18 @@ void tg_call_on_connected(struct tg_upstream_conn *conn, int error)
     struct tg_call *call = conn->call;
 
     if (error) {
+        bool tls = error == EPROTO && conn->endpoint->tls;
+
+        if (tls)
+            tg_endpoint_tell_tls(conn->endpoint, tg_stream_tls_error(&conn->stream));
         conn->endpoint->next_ip++;                       /* the next try takes another address of the name */
         if (call->addresses > ++call->refused_addresses)
             try_next_address(conn);
         else
-            fail(call, TG_CALL_REFUSED);
+            fail(call, tls ? TG_CALL_TLS : TG_CALL_REFUSED);
         return;
     }
+    call->sent = true;
     call->sent_us = conn->stream.worker->now_us;
     arm(conn, call->limits->first_byte_ms);
 }
@@ -430,6 +436,25 @@ static void on_end_of_stream(struct tg_upstream_conn *conn)
         fail(call, TG_CALL_CUT);
 }
 
+/*
+ * Reading failed. With TLS 1.3 a server looks at our certificate when we have long begun to speak, so its refusal comes
+ * here; of a pooled connection it is no more than its end.
+ */
+static enum tg_call_fault fault_of(const struct tg_upstream_conn *conn)
+{
+    const struct tg_call *call = conn->call;
+    const char *why = tg_stream_tls_error(&conn->stream);
+
+    if (conn->in_body)
+        return TG_CALL_CUT;
+    if (call->answered)
+        return TG_CALL_BAD_ANSWER;
+    if (call->reused || !*why)
+        return TG_CALL_NO_ANSWER;
+    tg_endpoint_tell_tls(conn->endpoint, why);
+    return TG_CALL_TLS;
+}
+
 static void read_answer(struct tg_upstream_conn *conn)
 {
     struct tg_call *call = conn->call;
@@ -444,7 +469,7 @@ static void read_answer(struct tg_upstream_conn *conn)
         return;
     }
     if (n < 0) {
-        fail(call, conn->in_body ? TG_CALL_CUT : call->answered ? TG_CALL_BAD_ANSWER : TG_CALL_NO_ANSWER);
+        fail(call, fault_of(conn));
         return;
     }
     struct tg_slice in = tg_slice(scratch, (size_t)n);
@@ -487,6 +512,7 @@ const char *tg_call_fault_name(enum tg_call_fault fault)
         [TG_CALL_REFUSED] = "refused",       [TG_CALL_CONNECT_TIMEOUT] = "connect-timeout",
         [TG_CALL_NO_ANSWER] = "no-answer",   [TG_CALL_BAD_ANSWER] = "bad-answer",
         [TG_CALL_SLOW] = "slow",             [TG_CALL_CUT] = "cut",
+        [TG_CALL_TLS] = "tls",
     };
 
     return names[fault];

@@ -5,8 +5,11 @@
 struct tg_endpoint {
     struct tg_pool *pool;
     unsigned refs;
-    char *key;                                           /* host:port or unix:path */
-    struct tg_slice host;                                /* into key */
+    char *key;                                           /* host:port or unix:path; with TLS also trust and name */
+    struct tg_slice host, place;                         /* into key; place: without what is about TLS, for a log */
+    struct tg_slice tls_name;                            /* into key */
+    struct tg_tls_client *tls;                           /* a reference; NULL: plain */
+    struct tg_tls_resume resume;
     uint16_t port;
     bool local;
     struct tg_upstream_conn *idle;                       /* latest first */
@@ -41,6 +44,9 @@ void tg_pool_keep(struct tg_upstream_conn *conn, int64_t idle_ms);
 void tg_pool_close(struct tg_upstream_conn *conn, bool reset);
 /* A new connection being made to `address`; NULL: no socket. */
 struct tg_upstream_conn *tg_pool_connect(struct tg_endpoint *ep, const struct tg_address *address);
+
+/* Says in the log why the handshake failed: the same of the same endpoint once a minute, whichever worker says it. */
+void tg_endpoint_tell_tls(const struct tg_endpoint *ep, const char *words);
 
 /* call_h1: what the socket says while a call is on. */
 void tg_call_on_readable(struct tg_upstream_conn *conn);

@@ -5,10 +5,15 @@
  * becomes readable is closed, whatever it has to say (RFC 9112 §9.5: nothing it says can be an answer).
  */
 #include "upstream/pool.h"
+#include "base/hash.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "internal.h"
+#include <stdatomic.h>
 
 #define MAX_IDLE 512
+#define TOLD_SLOTS 64
+#define TELL_AGAIN_S 60
 
 static struct tg_upstream_conn *conn_of(struct tg_stream *s)
 {
@@ -18,10 +23,11 @@ static struct tg_upstream_conn *conn_of(struct tg_stream *s)
 static void on_readable(struct tg_stream *s)
 {
     struct tg_upstream_conn *conn = conn_of(s);
+    char octet;
 
     if (conn->call)
         tg_call_on_readable(conn);
-    else
+    else if (tg_stream_read(s, &octet, 1) != -1)         /* -1: TLS spoke for itself, such as a ticket */
         tg_pool_close(conn, false);
 }
 
@@ -70,10 +76,16 @@ static void on_deadline(struct tg_deadline *d)
 struct tg_upstream_conn *tg_pool_connect(struct tg_endpoint *ep, const struct tg_address *address)
 {
     struct tg_upstream_conn *conn = TG_NEW(struct tg_upstream_conn);
+    enum tg_status st;
 
     conn->endpoint = ep;
     conn->deadline.expired = on_deadline;
-    if (tg_stream_connect(&conn->stream, ep->pool->worker, address, &stream_events) != TG_OK) {
+    if (ep->tls)
+        st = tg_stream_connect_tls(&conn->stream, ep->pool->worker, address, &stream_events, ep->tls, ep->tls_name,
+                                   &ep->resume);
+    else
+        st = tg_stream_connect(&conn->stream, ep->pool->worker, address, &stream_events);
+    if (st != TG_OK) {
         free(conn);
         return NULL;
     }
@@ -162,28 +174,54 @@ void tg_pool_free(struct tg_pool *pool)
     free(pool);
 }
 
-struct tg_endpoint *tg_pool_endpoint(struct tg_pool *pool, const struct tg_url *url)
+/* What makes two endpoints one; *place: how much of it tells where. */
+static void write_key(struct tg_buf *key, const struct tg_url *url, struct tg_tls_client *client, struct tg_slice name,
+                      size_t *place)
+{
+    if (url->unix_socket)
+        tg_buf_addf(key, "unix:" TG_S_FMT, TG_S_ARG(url->path));
+    else
+        tg_buf_addf(key, TG_S_FMT ":%u", TG_S_ARG(url->host), url->port);
+    *place = key->len;
+    if (client)
+        tg_buf_addf(key, " tls %s " TG_S_FMT, tg_tls_client_fingerprint(client), TG_S_ARG(name));
+}
+
+struct tg_endpoint *tg_pool_endpoint(struct tg_pool *pool, const struct tg_url *url, struct tg_tls_client *client,
+                                     struct tg_slice name)
 {
     struct tg_buf key = {0};
     struct tg_endpoint *ep;
+    size_t place;
 
-    if (url->unix_socket)
-        tg_buf_addf(&key, "unix:" TG_S_FMT, TG_S_ARG(url->path));
-    else
-        tg_buf_addf(&key, TG_S_FMT ":%u", TG_S_ARG(url->host), url->port);
+    write_key(&key, url, client, name, &place);
     ep = tg_map_get(pool->endpoints, tg_buf_slice(&key));
     if (!ep) {
         ep = TG_NEW(struct tg_endpoint);
         ep->pool = pool;
         ep->key = tg_slice_dup(tg_buf_slice(&key));
         ep->local = url->unix_socket;
-        ep->host = ep->local ? tg_slice(ep->key + 5, key.len - 5) : tg_slice(ep->key, url->host.len);
+        ep->place = tg_slice(ep->key, place);
+        ep->host = ep->local ? tg_slice(ep->key + 5, place - 5) : tg_slice(ep->key, url->host.len);
         ep->port = url->port;
+        if (client) {
+            ep->tls = tg_tls_client_ref(client);
+            ep->tls_name = tg_slice(ep->key + key.len - name.len, name.len);
+        }
         tg_map_put(pool->endpoints, tg_buf_slice(&key), ep);
     }
     tg_buf_fini(&key);
     ep->refs++;
     return ep;
+}
+
+static void free_endpoint(struct tg_endpoint *ep)
+{
+    tg_map_del(ep->pool->endpoints, tg_slice_str(ep->key));
+    tg_tls_resume_fini(&ep->resume);
+    tg_tls_client_unref(ep->tls);
+    free(ep->key);
+    free(ep);
 }
 
 void tg_endpoint_unref(struct tg_endpoint *ep)
@@ -192,9 +230,7 @@ void tg_endpoint_unref(struct tg_endpoint *ep)
         return;
     ep->refs--;
     if (ep->refs == 0) {
-        tg_map_del(ep->pool->endpoints, tg_slice_str(ep->key));
-        free(ep->key);
-        free(ep);
+        free_endpoint(ep);
         return;
     }
     if (ep->refs == ep->open_count && ep->refs == ep->idle_count) {
@@ -214,4 +250,31 @@ size_t tg_endpoint_idle(const struct tg_endpoint *ep)
 size_t tg_endpoint_open(const struct tg_endpoint *ep)
 {
     return ep->open_count;
+}
+
+/* ---- trouble with TLS ---- */
+
+/*
+ * Whether this may be said now. A slot keeps who said something last and when: every worker would say the same, and
+ * every request again.
+ */
+static bool may_tell(uint64_t what, uint32_t now_s)
+{
+    static _Atomic uint64_t told[TOLD_SLOTS];
+    _Atomic uint64_t *slot = &told[what % TOLD_SLOTS];
+    uint64_t last = atomic_load_explicit(slot, memory_order_relaxed);
+    int32_t silence_s = last >> 32 == what >> 32 ? TELL_AGAIN_S : 1;
+
+    if (last != 0 && (int32_t)(now_s - (uint32_t)last) < silence_s) /* workers' clocks are a little apart */
+        return false;
+    return atomic_compare_exchange_strong(slot, &last, (what & ~(uint64_t)UINT32_MAX) | now_s);
+}
+
+void tg_endpoint_tell_tls(const struct tg_endpoint *ep, const char *words)
+{
+    uint64_t what = tg_hash2(tg_hash_slice(tg_slice_str(ep->key)), tg_hash_slice(tg_slice_str(words)));
+
+    if (may_tell(what, (uint32_t)(ep->pool->worker->now_ms / 1000) + 1))
+        tg_log(TG_LOG_WARN, "no TLS with an upstream", TG_F_SLICE("upstream", ep->place),
+               TG_F_SLICE("server_name", ep->tls_name), TG_F_STR("error", words));
 }

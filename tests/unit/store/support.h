@@ -41,6 +41,7 @@ static inline void read_text(struct reading *r, const char *yaml)
 static inline void done(struct reading *r)
 {
     tg_problems_fini(&r->problems);
+    tg_routes_fini(r->routes);
     tg_arena_fini(&r->arena);
     tg_tree_free(r->tree);
 }

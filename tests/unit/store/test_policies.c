@@ -173,6 +173,17 @@ static void read_in_folder(struct reading *r, const char *yaml)
     read_defaults(r, file, yaml, &none);
 }
 
+/* Whether the file, or folder, is watched. */
+static bool is_noted(const struct reading *r, const char *name)
+{
+    const char *path, *last;
+
+    for (size_t i = 0; (path = tg_tree_noted_file(r->tree, i)); i++)
+        if (strncmp(path, folder, strlen(folder)) == 0 && (last = strrchr(path, '/')) && strcmp(last + 1, name) == 0)
+            return true;
+    return false;
+}
+
 static void files(void **state)
 {
     struct reading r;
@@ -192,6 +203,9 @@ static void files(void **state)
         fail_msg("%s", first_told(&r));
     const struct tg_route *route = tg_routes_at(r.routes, 0);
 
+    assert_true(is_noted(&r, ".") && is_noted(&r, "bare.yaml") && is_noted(&r, "list.yml"));
+    assert_true(is_noted(&r, "item.json") && is_noted(&r, "stem.yaml"));
+    assert_false(is_noted(&r, "bare.test.yaml") || is_noted(&r, ".hidden.yaml") || is_noted(&r, "README.md"));
     tg_tree_free(r.tree);                                /* nothing of a program points into a tree */
     r.tree = NULL;
     assert_int_equal(decide(route, "GET", "ann"), TG_ALLOW);

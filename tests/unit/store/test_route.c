@@ -20,8 +20,10 @@ static void sections(void **state)
         {"routes as a mapping",        "routes: {" R "}",                                  false, "must be a list"},
         {"a route as text",            "routes: ['http://u']",                             false, "must be a mapping"},
         {"upstream as a list",         "upstream: ['http://u']",                           false, "must be a mapping"},
-        {"upstream with TLS",          "upstream: 'https://u'",                            false,
-         "TLS to the upstream"},
+        {"upstream with TLS",          "upstream: 'https://u'",                            true,  NULL},
+        {"upstream as a unix socket",  "upstream: 'unix:/run/u'",                          true,  NULL},
+        {"upstream without TLS",       "upstream: {" R ", tls_skip_verify: true}",         true,
+         "upstream.tls_skip_verify: has no effect"},
         {"upstream without a URL",     "upstream: {prefix: /a}",                           false, "needs `to`"},
         {"upstream that is no URL",    "upstream: ''",                                     false, "upstream.to"},
         {"upstream, unknown setting",  "upstream: {too: 'http://u'}",                      false,
@@ -98,7 +100,7 @@ static void places(void **state)
     (void)state;
     read_text(&r, "routes:\n"
                   "  - name: orders\n"
-                  "    to: https://u\n"
+                  "    to: https://u?a\n"
                   "  - to: http://u\n"
                   "    prefix: a\n"
                   "    colour: red\n");

@@ -59,9 +59,9 @@ static void refused(void **state)
         {"rewrite with dots", TO "prefix: /a, prefix_rewrite: /b/..", "write \"/\""},
         /* to */
         {"no URL", "to: []", "at least one URL"},
-        {"https", "to: 'https://u'", "TLS to the upstream is not supported yet"},
-        {"a unix socket", "to: 'unix:/run/u.sock'", "unix socket as the upstream is not supported yet"},
-        {"another scheme", "to: 'tcp://u:1'", "only http:// is supported"},
+        {"a unix socket without a path", "to: 'unix:'", "absolute path"},
+        {"a unix socket beside the file", "to: 'unix:u.sock'", "absolute path"},
+        {"another scheme", "to: 'tcp://u:1'", "only http://, https:// and unix:/path are supported"},
         {"ftp", "to: 'ftp://u'", "http"},
         {"no scheme", "to: u", "http"},
         {"to with a query", "to: 'http://u/a?b=c'", "no query"},
@@ -73,11 +73,11 @@ static void refused(void **state)
         {"a negative weight", "to: ['http://u,-1']", "comes the weight"},
         {"a weight too large", "to: ['http://u,4294967296']", "comes the weight"},
         {"a password after a comma", "to: 'http://u,http://me:secret@v'", "several URLs are a list"},
-        {"a password of another scheme", "to: 'tcp://me:secret@v'", "only http:// is supported"},
+        {"a password of another scheme", "to: 'tcp://me:secret@v'", "only http://, https:// and"},
         {"two URLs in one", "to: 'http://u,http://v'", "several URLs are a list"},
         {"some weights", "to: ['http://u,1', 'http://v']", "either every URL has a weight or none"},
         {"echo among others", "to: ['echo:', 'http://v']", "the only one"},
-        {"one of two is bad", "to: ['http://u', 'https://v']", "TLS to the upstream"},
+        {"one of two is bad", "to: ['http://u', 'https://v?w']", "no query"},
         {"to is text", "to: 5", "must be a list of text"},
         /* Host */
         {"two Hosts", TO "preserve_host_header: true, host_rewrite: b", "cannot be together with preserve_host_header"},
@@ -145,9 +145,8 @@ static void refused_by_name(void **state)
         "redirect", "response", "regex", "regex_priority_order", "regex_rewrite_pattern", "regex_rewrite_substitution",
         "host_rewrite_header", "host_path_regex_rewrite_pattern", "host_path_regex_rewrite_substitution", "allow_spdy",
         "allow_upgrades", "rewrite_response_headers", "jwt_issuer_format", "idp_access_token_allowed_audiences",
-        "idp_client_id", "idp_client_secret", "tls_skip_verify", "tls_upstream_server_name", "tls_server_name",
-        "tls_downstream_server_name", "tls_upstream_allow_renegotiation", "tls_custom_ca", "tls_custom_ca_file",
-        "tls_client_cert", "tls_client_key", "tls_client_cert_file", "tls_client_key_file", "tls_downstream_client_ca",
+        "idp_client_id", "idp_client_secret", "tls_downstream_server_name", "tls_upstream_allow_renegotiation",
+        "tls_downstream_client_ca",
         "tls_downstream_client_ca_file", "health_checks", "healthy_panic_threshold", "outlier_detection", "lb_config",
         "circuit_breaker_thresholds", "depends_on", "enable_google_cloud_serverless_authentication",
         "kubernetes_service_account_token", "kubernetes_service_account_token_file", "mcp", "upstream_tunnel",
@@ -219,6 +218,12 @@ static void to(void **state)
         {"['http://u/a', 'http://v/b']", 2, {{"u", "/a", 1}, {"v", "/b", 1}}},
         {"['http://u,3', 'http://v/x,4294967295']", 2, {{"u", "", 3}, {"v", "/x", 4294967295u}}},
         {"'http://u, 7'", 1, {{"u", "", 7}}},
+        {"'https://u'", 1, {{"u", "", 1}}},
+        {"'https://u:443/b'", 1, {{"u", "/b", 1}}},
+        {"'https://u:80'", 1, {{"u:80", "", 1}}},
+        {"'http://u:443'", 1, {{"u:443", "", 1}}},
+        {"'unix:/run/u.sock'", 1, {{"localhost", "/run/u.sock", 1}}},
+        {"['unix:/run/u,2', 'https://v,3']", 2, {{"localhost", "/run/u", 2}, {"v", "", 3}}},
     };
 
     (void)state;
@@ -324,7 +329,7 @@ static void all_errors(void **state)
     struct reading r;
 
     (void)state;
-    read_route(&r, "to: 'https://u', from: 'http://a/b', prefix: a, timeout: 5, regex: x, policies: [p], "
+    read_route(&r, "to: 'https://u?a', from: 'http://a/b', prefix: a, timeout: 5, regex: x, policies: [p], "
                    "set_request_headers: {Host: a}, policy: {alow: {}}");
     assert_false(r.ok);
     assert_int_equal(r.problems.errors, 8);
@@ -371,12 +376,13 @@ static void alone(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const struct tg_route *route = read_one(&r, cases[i].json);
+        struct tg_route *route = read_one(&r, cases[i].json);
 
         if (!route)
             fail_msg("%s: %s", cases[i].json, first_told(&r));
         if (decide(route, "GET", cases[i].user) != cases[i].want)
             fail_msg("%s: %d", cases[i].json, decide(route, "GET", cases[i].user));
+        tg_route_fini(route);
         done(&r);
     }
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

@@ -78,6 +78,8 @@ struct place {
     int fd;                                              /* listens; -1: nobody does */
     uint16_t port;
     char url[64];
+    struct tg_tls_client *tls;                           /* NULL: plain */
+    const char *name;                                    /* with TLS */
     struct tg_endpoint *ep;
 };
 
@@ -88,7 +90,7 @@ static inline void take_endpoint(struct tg_worker *w, void *arg)
 
     (void)w;
     if (tg_url_parse(tg_slice_str(p->url), true, &url, NULL) == TG_OK)
-        p->ep = tg_pool_endpoint(pool, &url);
+        p->ep = tg_pool_endpoint(pool, &url, p->tls, tg_slice_str(p->name ? p->name : ""));
 }
 
 static inline void drop_endpoint(struct tg_worker *w, void *arg)

@@ -21,7 +21,7 @@ static struct tg_cluster *cluster_of(const uint32_t *weights, size_t n)
 
         snprintf(text, sizeof(text), "http://10.0.0.%zu:80", i + 1);
         assert_int_equal(tg_url_parse(tg_slice_str(text), false, &url, NULL), TG_OK);
-        tg_cluster_add(c, tg_pool_endpoint(pool, &url), weights[i]);
+        tg_cluster_add(c, tg_pool_endpoint(pool, &url, NULL, TG_S("")), weights[i]);
     }
     return c;
 }

@@ -319,6 +319,92 @@ static void unix_endpoint(void **state)
     rmdir(dir);
 }
 
+/* ---- TLS ---- */
+
+static struct tg_tls_client *client_of(bool skip_verify)
+{
+    struct tg_tls_client_settings settings = {.skip_verify = skip_verify};
+    struct tg_tls_client *client = NULL;
+
+    assert_int_equal(tg_tls_client_new(&settings, &client, NULL), TG_OK);
+    return client;
+}
+
+/* Who is trusted differently, or called otherwise, is another endpoint: its connections are never shared. */
+static void keys_with_tls(void **state)
+{
+    struct tg_tls_client *verifying = client_of(false), *again = client_of(false), *blind = client_of(true);
+    static const char http[] = "http://127.0.0.1:443", https[] = "https://127.0.0.1";
+    const struct { const char *url; struct tg_tls_client *tls; const char *name; unsigned same_as; } all[] = {
+        {http, NULL, NULL, 0},            {https, verifying, "a", 1}, {https, verifying, "b", 2},
+        {https, blind, "a", 3},           {https, again, "a", 1},     {"https://127.0.0.1:444", verifying, "a", 5},
+        {https, verifying, "", 6},        {http, NULL, NULL, 0},
+    };
+    struct place places[ARRAY_LEN(all)];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        places[i] = (struct place){.fd = -1, .tls = all[i].tls, .name = all[i].name};
+        snprintf(places[i].url, sizeof(places[i].url), "%s", all[i].url);
+        on_worker(take_endpoint, &places[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        for (size_t k = 0; k < ARRAY_LEN(all); k++)
+            if ((places[i].ep == places[k].ep) != (all[i].same_as == all[k].same_as))
+                fail_msg("%zu and %zu", i, k);
+    tg_tls_client_unref(verifying);                      /* endpoints hold what they need */
+    tg_tls_client_unref(again);
+    tg_tls_client_unref(blind);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        close_place(&places[i]);
+}
+
+/* Whatever is no handshake is a fault of its own; silence has the time of connecting. */
+static void no_handshake(void **state)
+{
+    static const struct { const char *why; struct tg_slice answer; const char *want; } cases[] = {
+        {"plain HTTP", TG_S_INIT("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "tls"},
+        {"an alert", TG_S_INIT("\x15\x03\x01\x00\x02\x02\x28"), "tls"},
+        {"closed at once", TG_S_INIT(""), "tls"},
+        {"silence", {NULL, 0}, "connect-timeout"},
+    };
+    struct tg_call_limits roomy = limits;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct place p = open_place(0), q = {.fd = -1, .tls = client_of(true), .name = "u"};
+        struct talk t = get_from(&q);
+
+        snprintf(q.url, sizeof(q.url), "%s", p.url);
+        on_worker(take_endpoint, &q);
+        limits.connect_ms = cases[i].answer.ptr ? roomy.connect_ms : 300;
+        on_worker(start_talk, &t);
+        int fd = accept_within(&p, 5000);
+        char hello[5];
+
+        assert_int_equal(recv(fd, hello, sizeof(hello), MSG_WAITALL), sizeof(hello));
+        assert_memory_equal(hello, "\x16\x03", 2);       /* a handshake record: no request goes out in the clear */
+        if (cases[i].answer.ptr) {
+            char rest[4096];
+
+            recv(fd, rest, sizeof(rest), 0);
+            say(fd, cases[i].answer.ptr, cases[i].answer.len);
+            shutdown(fd, SHUT_WR);
+        }
+        assert_true(over_within(&t, 5000));
+        if (strcmp(log_of(&t), cases[i].want) != 0)
+            fail_msg("%s: heard \"%s\"", cases[i].why, log_of(&t));
+        settle();
+        assert_int_equal(counts_of(&q).open, 0);
+        limits = roomy;
+        tg_buf_fini(&t.log);
+        close(fd);
+        tg_tls_client_unref(q.tls);
+        close_place(&q);
+        close_place(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +412,7 @@ int main(void)
         cmocka_unit_test(unasked_octets_poison),   cmocka_unit_test(idle_ones_go),
         cmocka_unit_test(dead_when_taken),         cmocka_unit_test(endpoints_live_as_held),
         cmocka_unit_test(dropped_half_busy),       cmocka_unit_test(unix_endpoint),
+        cmocka_unit_test(keys_with_tls),           cmocka_unit_test(no_handshake),
     };
 
     return cmocka_run_group_tests(tests, start_worker, stop_worker);
