@@ -16,10 +16,9 @@ struct tg_provider {
     struct tg_jwt_rules rules;
     tg_algs algs;
     struct tg_slice groups_claim;
-    struct tg_slice key_file;                            /* the local keys' file, to be watched; ptr NULL: none */
     struct tg_slice jwks_url, ca_file, token_file, proxy;
     bool discovery, allow_http;
-    int64_t max_stale_ms;
+    int64_t max_stale_ms, timeout_ms;
     struct tg_jwks *local;                               /* keys given here; NULL: remote */
     struct tg_key_source *source;                        /* remote; set by tg_keys_bind; NULL: local */
     void (*release)(struct tg_key_source *source);       /* gives the reference back; set with it */

@@ -16,17 +16,24 @@
 struct tg_jwks;
 struct tg_jwk;
 
-/* `json`: a JWK set, or one JWK. `hmac`: take oct keys (only ever for local files with HS* named); otherwise they are
- * skipped. TG_BAD_INPUT when it is no JWK set at all, TG_LIMIT above 1024 keys or 1 MiB; a set with no usable key is
- * TG_OK with count 0. */
+/*
+ * `json`: a JWK set, or one JWK. `hmac`: take oct keys (only ever for local files with HS* named; then, as with PEM, a
+ * token without a kid is tried against each that fits, up to 8); otherwise they are skipped. TG_BAD_INPUT when it is no
+ * JWK set at all, TG_LIMIT above 1024 keys or 1 MiB; a set with no usable key is TG_OK with count 0.
+ */
 enum tg_status tg_jwks_parse(struct tg_slice json, bool hmac, struct tg_jwks **out, struct tg_err *err);
-/* One key from PEM: SubjectPublicKeyInfo, a certificate, or a private key (its public half). No kid. */
+/*
+ * Keys from PEM: SubjectPublicKeyInfo, certificates, or private keys (their public half). No kids: a token's signature
+ * is tried against each that fits, so that two stand side by side during a rotation (8 at most: TG_LIMIT). A
+ * certificate that signed one before it in the text is its authority, no signer of tokens, and is passed over.
+ */
 enum tg_status tg_jwks_from_pem(struct tg_slice pem, struct tg_jwks **out, struct tg_err *err);
 /* One HMAC secret of at least 32 bytes. No kid. */
 enum tg_status tg_jwks_from_secret(struct tg_slice secret, struct tg_jwks **out, struct tg_err *err);
 struct tg_jwks *tg_jwks_ref(struct tg_jwks *set);
 void tg_jwks_unref(struct tg_jwks *set);                 /* NULL is fine */
 size_t tg_jwks_count(const struct tg_jwks *set);         /* usable keys */
+tg_algs tg_jwks_algs(const struct tg_jwks *set);         /* what some key of the set can verify */
 size_t tg_jwks_skipped(const struct tg_jwks *set);
 /* Why the i-th skipped key was skipped ("key 2 (kid \"x\"): RSA key of 1024 bits"); NULL past the end. */
 const char *tg_jwks_skip_reason(const struct tg_jwks *set, size_t i);

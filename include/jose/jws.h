@@ -29,6 +29,6 @@ void tg_jws_fini(struct tg_jws *jws);
  * TG_OK: signed by a key of the set. TG_NOT_FOUND: no key has this kid (or there is no kid and not exactly one key
  * fits): a fresh set may know it. TG_CRYPTO: the signature is wrong. TG_BAD_INPUT: alg not in `allowed`, or the key of
  * that kid does not fit. Keys without a kid are candidates for a token with one only when the set has a single key
- * that fits (PEM, secret).
+ * that fits, or is tried in turn (PEM, secrets; jwk.h).
  */
 enum tg_status tg_jws_verify(const struct tg_jws *jws, const struct tg_jwks *keys, tg_algs allowed, struct tg_err *err);

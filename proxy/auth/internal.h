@@ -16,7 +16,7 @@ struct tg_provider_section {                             /* as the settings tabl
     struct tg_slice jwks_file, public_key_file, secret_file, ca_file, token_file;
     struct tg_strings audiences, algs;
     const cJSON *jwks, *introspection;
-    int64_t leeway_ms, max_stale_ms;
+    int64_t leeway_ms, max_stale_ms, timeout_ms;
     int token_use;
     bool allow_http;
 };
@@ -39,7 +39,7 @@ struct tg_key_periods {                                  /* milliseconds; tests 
     int64_t age_least, age_most, age_unsaid;             /* between two good fetches */
     int64_t discovery;                                   /* how long a discovery document is believed */
     int64_t log;                                         /* between two lines about the same trouble */
-    int64_t timeout;                                     /* of one exchange */
+    int64_t timeout;                                     /* of one exchange, when the provider has none */
 };
 
 /* What is measured of an issuer; made once per issuer and never freed, as its series are not. */
@@ -81,7 +81,7 @@ struct tg_key_source {
     struct tg_fetcher *fetcher;
     char *token_file, *proxy, *state_file;               /* NULL: none */
     bool allow_http;
-    int64_t max_stale_ms;
+    int64_t max_stale_ms, timeout_ms;
     struct tg_fetch *fetch;
     bool asking_discovery;
     char *jwks_uri;                                      /* as discovered */

@@ -5,10 +5,9 @@
  * `succeed` or `fail`, which plan the next turn and wake who waits.
  */
 #include "internal.h"
+#include "auth/discovery.h"
 #include "base/clock.h"
 #include "base/digest.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "base/log.h"
 #include <stddef.h>
 #include <stdio.h>
@@ -172,34 +171,18 @@ static void ask(struct tg_key_source *s, const char *url);
 /* OpenID Connect Discovery §4.3: another issuer's document would let it sign for this one. */
 static enum tg_status read_discovery(struct tg_key_source *s, struct tg_slice body, struct tg_err *err)
 {
-    struct tg_slice issuer, uri;
-    cJSON *root = NULL;
-    enum tg_status st = tg_json_parse(body, NULL, &root, err);
-    char *copy = NULL;
+    struct tg_discovery d = {0};
+    enum tg_status st = tg_discovery_read(body, &d, err);
 
-    if (st != TG_OK)
-        goto out;
-    if (!tg_json_str(tg_json_get(root, "issuer"), &issuer) || !tg_json_str(tg_json_get(root, "jwks_uri"), &uri)) {
-        st = tg_fail(err, TG_BAD_INPUT, "it has no `issuer` or no `jwks_uri`");
-        goto out;
+    if (st == TG_OK)
+        st = tg_discovery_check(&d, issuer_of(s), s->allow_http, err);
+    if (st == TG_OK) {
+        free(s->jwks_uri);
+        s->jwks_uri = d.jwks_uri;
+        d.jwks_uri = NULL;
+        s->discovered_ms = tg_clock_mono_ms();
     }
-    if (!tg_slice_eq(issuer, issuer_of(s))) {
-        st = tg_fail(err, TG_BAD_INPUT,
-                     "it is of issuer `%.100s`, configured is `%.100s`; they must be equal to the last byte",
-                     tg_json_get(root, "issuer")->valuestring, s->issuer);
-        goto out;
-    }
-    copy = tg_slice_dup(uri);
-    st = tg_fetch_check_url(copy, s->allow_http, err);
-    if (st != TG_OK)
-        goto out;
-    free(s->jwks_uri);
-    s->jwks_uri = copy;
-    copy = NULL;
-    s->discovered_ms = tg_clock_mono_ms();
-out:
-    free(copy);
-    cJSON_Delete(root);
+    tg_discovery_fini(&d);
     return st;
 }
 
@@ -228,36 +211,16 @@ static void answered(void *arg, const struct tg_fetch_answer *answer)
 
 /* ---- asking ---- */
 
-/* Read fresh each time: such tokens are rotated in place. A byte that ends a header line must not come from a file. */
-static enum tg_status read_bearer(const char *path, struct tg_buf *out, struct tg_err *err)
-{
-    struct tg_buf token = {0};
-    enum tg_status st = tg_file_read_secret(path, &token, err);
-
-    for (size_t i = 0; st == TG_OK && i < token.len; i++)
-        if (token.data[i] <= ' ' || token.data[i] > '~')
-            st = tg_fail(err, TG_BAD_INPUT, "%s: not one line of visible ASCII", path);
-    if (st == TG_OK) {
-        tg_buf_adds(out, "Authorization: Bearer ");
-        tg_buf_add_slice(out, tg_buf_slice(&token));
-        tg_buf_cstr(out);
-    }
-    if (token.data)
-        explicit_bzero(token.data, token.cap);
-    tg_buf_fini(&token);
-    return st;
-}
-
 static void ask(struct tg_key_source *s, const char *url)
 {
     struct tg_buf bearer = {0};
     const char *headers[] = {"Accept: application/json", NULL, NULL};
     struct tg_fetch_request request = {.url = url, .headers = headers, .ca_file = s->ca_file, .proxy = s->proxy,
-                                       .timeout_ms = s->periods.timeout, .max_bytes = ANSWER_BYTES};
+                                       .timeout_ms = s->timeout_ms, .max_bytes = ANSWER_BYTES};
     struct tg_err err;
 
     s->asking_discovery = s->discovery && url == s->url;
-    if (s->token_file && read_bearer(s->token_file, &bearer, &err) != TG_OK) {
+    if (s->token_file && tg_bearer_line(s->token_file, &bearer, &err) != TG_OK) {
         fail(s, "token_file", tg_err_text(&err));
         return;
     }

@@ -2,6 +2,7 @@
  * keys - the sources of the process: which there are, made and kept as configurations come and go.
  */
 #include "internal.h"
+#include "auth/discovery.h"
 #include "base/clock.h"
 
 static const struct tg_key_periods usual = {
@@ -74,20 +75,9 @@ static char *dup_or_null(struct tg_slice s)
     return s.len ? tg_slice_dup(s) : NULL;
 }
 
-/* OpenID Connect Discovery §4.1: one slash at the end of the issuer goes before the path is added. */
 static char *url_of(const struct tg_provider *p)
 {
-    struct tg_buf url = {0};
-    struct tg_slice issuer = p->issuer;
-
-    if (!p->discovery)
-        return tg_slice_dup(p->jwks_url);
-    if (tg_slice_ends_with(issuer, TG_S("/")))
-        issuer.len--;
-    tg_buf_add_slice(&url, issuer);
-    tg_buf_adds(&url, "/.well-known/openid-configuration");
-    tg_buf_cstr(&url);
-    return url.data;
+    return p->discovery ? tg_discovery_url(p->issuer) : tg_slice_dup(p->jwks_url);
 }
 
 static bool same(const char *a, const char *b)
@@ -124,6 +114,7 @@ static void adopt(struct tg_keys *keys, struct tg_key_source *s, const struct tg
     s->state_file = keys->state_dir ? tg_key_file_name(keys->state_dir, s->issuer) : NULL;
     s->allow_http = p->allow_http;
     s->max_stale_ms = p->max_stale_ms;
+    s->timeout_ms = p->timeout_ms ? p->timeout_ms : keys->periods.timeout;
 }
 
 static void add(struct tg_keys *keys, struct tg_key_source *s)
@@ -174,8 +165,8 @@ void tg_keys_bind(struct tg_keys *keys, struct tg_providers *providers)
 
             p->source = tg_key_source_ref(s);
             adopt(keys, s, p);
-            if (was_idle)
-                tg_key_refresh_now(s);                   /* it may have slept since its configuration went */
+            if (was_idle || s->failures)                 /* it may have slept, or what it failed by may be mended */
+                tg_key_refresh_now(s);
         } else {
             s = tg_key_source_new(issuer, url, p->discovery, ca_file);
             p->source = tg_key_source_ref(s);

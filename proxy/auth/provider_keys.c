@@ -9,58 +9,6 @@
 #define SET_BYTES ((size_t)1 << 20)
 #define REASONS_SHOWN 3
 
-/* Which algorithms a key of this type can verify. */
-static tg_algs algs_of(const cJSON *key)
-{
-    static const struct {
-        const char *kty, *crv;
-        tg_algs algs;
-    } types[] = {
-        {"RSA", NULL, TG_ALG_BIT(TG_ALG_RS256) | TG_ALG_BIT(TG_ALG_RS384) | TG_ALG_BIT(TG_ALG_RS512) |
-                          TG_ALG_BIT(TG_ALG_PS256) | TG_ALG_BIT(TG_ALG_PS384) | TG_ALG_BIT(TG_ALG_PS512)},
-        {"EC", "P-256", TG_ALG_BIT(TG_ALG_ES256)},
-        {"EC", "P-384", TG_ALG_BIT(TG_ALG_ES384)},
-        {"EC", "P-521", TG_ALG_BIT(TG_ALG_ES512)},
-        {"OKP", "Ed25519", TG_ALG_BIT(TG_ALG_EdDSA)},
-    };
-    struct tg_slice kty = {0}, crv = {0}, name;
-    enum tg_alg alg;
-
-    tg_json_str(tg_json_get(key, "kty"), &kty);
-    tg_json_str(tg_json_get(key, "crv"), &crv);
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        if (!tg_slice_eq(kty, tg_slice_str(types[i].kty)) || (types[i].crv &&
-                                                              !tg_slice_eq(crv, tg_slice_str(types[i].crv))))
-            continue;
-        if (tg_json_str(tg_json_get(key, "alg"), &name) && tg_alg_parse(name, &alg))
-            return types[i].algs & TG_ALG_BIT(alg);
-        return types[i].algs;
-    }
-    return 0;
-}
-
-/*
- * A set of good keys of the wrong type would verify nothing and say so only in every refusal. HMAC keys are not
- * printed.
- */
-static bool some_key_fits(const struct tg_jwks *set, tg_algs algs)
-{
-    struct tg_buf text = {0};
-    cJSON *root = NULL;
-    const cJSON *key;
-    bool fits = false;
-
-    if (algs & TG_ALGS_HMAC)
-        return true;
-    tg_jwks_print(set, &text);
-    if (tg_json_parse(tg_buf_slice(&text), NULL, &root, NULL) == TG_OK)
-        cJSON_ArrayForEach(key, tg_json_get(root, "keys"))
-            fits = fits || (algs_of(key) & algs) != 0;
-    cJSON_Delete(root);
-    tg_buf_fini(&text);
-    return fits;
-}
-
 static void list_reasons(const struct tg_jwks *set, struct tg_buf *out)
 {
     const char *reason;
@@ -94,7 +42,7 @@ static struct tg_jwks *judge(const struct tg_provider_reading *r, const cJSON *n
     } else if (tg_jwks_count(set) == 0) {
         tg_problem_at(r->problems, r->tree, node, TG_S_FMT ".%s: no usable key in it%s%s", TG_S_ARG(r->where), setting,
                       reasons.len ? ": " : "", reasons.len ? reasons.data : "");
-    } else if (!some_key_fits(set, algs)) {
+    } else if (!(tg_jwks_algs(set) & algs)) {             /* it would verify nothing and say so only in refusals */
         tg_problem_at(r->problems, r->tree, node, TG_S_FMT ".%s: no key in it fits supported_algs", TG_S_ARG(r->where),
                       setting);
     } else {

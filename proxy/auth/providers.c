@@ -21,12 +21,17 @@ const struct tg_setting tg_provider_settings[] = {
     ROW("jwks_url", STRING, jwks_url, NULL, 0, 0, NULL, 0, "where the JWK set is, instead of discovery"),
     ROW("jwks_file", FILE, jwks_file, NULL, 0, 0, NULL, 0, "a JWK set in a file"),
     ROW("jwks", NODE, jwks, NULL, 0, 0, NULL, 0, "a JWK set written here"),
-    ROW("public_key_file", FILE, public_key_file, NULL, 0, 0, NULL, 0, "one public key or certificate in PEM"),
-    ROW("secret_file", FILE, secret_file, NULL, 0, 0, NULL, 0, "the shared secret of HS*, at least 32 bytes"),
-    ROW("ca_file", FILE, ca_file, NULL, 0, 0, NULL, 0, "certificates that sign the provider's TLS certificate"),
+    ROW("public_key_file", FILE, public_key_file, NULL, 0, 0, NULL, 0,
+        "a public key or certificate in PEM; during a rotation both, one after the other"),
+    ROW("secret_file", FILE, secret_file, NULL, 0, 0, NULL, 0,
+        "the shared secret of HS*, at least 32 bytes; during a rotation give both as oct keys of a jwks_file"),
+    ROW("ca_file", FILE, ca_file, NULL, 0, 0, NULL, 0,
+        "certificates that sign the provider's TLS certificate; absent: $SSL_CERT_FILE, else the system's"),
     ROW("token_file", PATH, token_file, NULL, 0, 0, NULL, 0, "bearer token sent when asking for keys, read each time"),
     ROW("proxy", STRING, proxy, NULL, 0, 0, NULL, 0,
         "proxy URL for asking the provider; the environment is not looked at"),
+    ROW("timeout", DURATION, timeout_ms, "10s", 100, 60000, NULL, 0,
+        "for one answer of the provider, connecting included"),
     ROW("allow_http", BOOL, allow_http, "false", 0, 0, NULL, 0,
         "take keys over plain http from other hosts than loopback"),
     ROW("leeway", DURATION, leeway_ms, "30s", 0, 300000, NULL, 0, "clock difference forgiven in exp, nbf and iat"),
@@ -91,7 +96,7 @@ static void read_algs(const struct tg_provider_reading *r, const struct tg_provi
 /* ---- where the keys come from ---- */
 
 static const char *const key_settings[] = {"jwks_url", "jwks_file", "jwks", "public_key_file", "secret_file"};
-static const char *const remote_settings[] = {"ca_file", "token_file", "proxy", "max_stale"};
+static const char *const remote_settings[] = {"ca_file", "token_file", "proxy", "timeout", "max_stale"};
 
 static void check_url(const struct tg_provider_reading *r, const char *setting, struct tg_slice url, bool allow_http)
 {
@@ -157,7 +162,6 @@ static void read_key_source(const struct tg_provider_reading *r, const struct tg
                           TG_S_FMT ".%s: the keys are local (%s), so nothing is fetched", TG_S_ARG(r->where),
                           remote_settings[i], given);
     p->local = tg_provider_local_keys(r, s, p->algs);
-    p->key_file = s->jwks_file.ptr ? s->jwks_file : s->public_key_file.ptr ? s->public_key_file : s->secret_file;
 }
 
 /* ---- one provider, all providers ---- */
@@ -214,6 +218,7 @@ static void read_provider(const struct tg_provider_reading *r, const struct tg_p
     p->allow_http = s.allow_http;
     p->groups_claim = s.groups_claim;
     p->max_stale_ms = s.max_stale_ms;
+    p->timeout_ms = s.timeout_ms;
     p->rules = (struct tg_jwt_rules){.issuer = s.issuer, .audiences = s.audiences.items,
                                      .audience_count = s.audiences.count,
                                      .leeway_s = s.leeway_ms / 1000, .token_use = (enum tg_token_use)s.token_use};

@@ -48,6 +48,8 @@ struct tg_jwk {
 };
 
 const struct tg_jwk *tg_jwks_key(const struct tg_jwks *set, size_t i); /* i < tg_jwks_count */
+#define TG_KEYS_IN_TURN 8                                /* at most so many are tried for one token without a kid */
+bool tg_jwks_in_turn(const struct tg_jwks *set);         /* a local set whose keys need no kid */
 
 /* Checks strength and form, and builds the key. `own_alg`: TG_ALG_COUNT for none. `kid` is copied. */
 enum tg_status tg_key_new(const struct tg_key_parts *parts, struct tg_slice kid, enum tg_alg own_alg,

@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@
 struct tg_jwks {
     _Atomic size_t refs;
     size_t count, skipped;
+    bool in_turn;
     struct tg_jwk **keys;
     char **reasons;
 };
@@ -179,6 +181,7 @@ enum tg_status tg_jwks_parse(struct tg_slice json, bool hmac, struct tg_jwks **o
         goto out;
     }
     set = set_new(keys ? count : 1);
+    set->in_turn = hmac;
     if (!keys)
         add_jwk(set, 0, root, hmac);
     cJSON_ArrayForEach(jwk, keys)
@@ -191,68 +194,141 @@ out:
 
 /* ---- PEM and secrets ---- */
 
-/* NULL when the block is nothing that holds a public key. */
-static EVP_PKEY *pkey_from_block(const char *name, const uint8_t *der, long len)
-{
-    EVP_PKEY *pkey = NULL;
-    X509 *cert;
+struct pem_block {
+    char *name, *header;
+    uint8_t *der;
+    long len;
+};
 
-    if (strcmp(name, PEM_STRING_PUBLIC) == 0)
-        return d2i_PUBKEY(NULL, &der, len);
-    if (strcmp(name, PEM_STRING_RSA_PUBLIC) == 0)
-        return d2i_PublicKey(EVP_PKEY_RSA, NULL, &der, len);
-    if (strcmp(name, PEM_STRING_X509) == 0) {
-        if ((cert = d2i_X509(NULL, &der, len)))
-            pkey = X509_get_pubkey(cert);
-        X509_free(cert);
-        return pkey;
-    }
-    if (strcmp(name, PEM_STRING_PKCS8INF) == 0 || strcmp(name, PEM_STRING_RSA) == 0 ||
-        strcmp(name, PEM_STRING_ECPRIVATEKEY) == 0)
-        return d2i_AutoPrivateKey(NULL, &der, len);
-    return NULL;
+static void free_block(struct pem_block *b)
+{
+    OPENSSL_free(b->name);
+    OPENSSL_free(b->header);
+    OPENSSL_clear_free(b->der, (size_t)b->len);
 }
 
-/* The first block that is a key; "EC PARAMETERS" and the like before it are passed over. */
-static EVP_PKEY *pkey_from_pem(struct tg_slice pem)
-{
-    BIO *bio = pem.len > 0 && pem.len <= 1 << 20 ? BIO_new_mem_buf(pem.ptr, (int)pem.len) : NULL;
-    EVP_PKEY *pkey = NULL;
-    char *name = NULL, *header = NULL;
-    uint8_t *der = NULL;
-    long len;
+static bool is_block(const struct pem_block *b, const char *name) { return strcmp(b->name, name) == 0; }
 
-    ERR_clear_error();
-    while (bio && !pkey && PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
-        if (!*header)                                    /* "Proc-Type: 4,ENCRYPTED": nobody to ask for a password */
-            pkey = pkey_from_block(name, der, len);
-        OPENSSL_free(name);
-        OPENSSL_free(header);
-        OPENSSL_clear_free(der, (size_t)len);
+/* "EC PARAMETERS" and the like are passed over, and what is encrypted ("Proc-Type"): nobody to ask for a password. */
+static bool holds_key(const struct pem_block *b)
+{
+    static const char *const names[] = {PEM_STRING_PUBLIC,   PEM_STRING_RSA_PUBLIC, PEM_STRING_X509,
+                                        PEM_STRING_PKCS8INF, PEM_STRING_RSA,        PEM_STRING_ECPRIVATEKEY};
+    bool found = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(names) && !found; i++)
+        found = is_block(b, names[i]);
+    return found && !*b->header;
+}
+
+/* The certificates of one text, to tell an authority from a signer. */
+struct pem_chain {
+    X509 *items[TG_KEYS_IN_TURN + 1];
+    size_t count;
+};
+
+static bool signed_one_of(struct pem_chain *chain, X509 *cert)
+{
+    for (size_t i = 0; i < chain->count; i++)
+        if (X509_check_issued(cert, chain->items[i]) == X509_V_OK && X509_get0_pubkey(cert) &&
+            X509_verify(chain->items[i], X509_get0_pubkey(cert)) == 1)
+            return true;
+    return false;
+}
+
+/* NULL: not what its name says. `*authority`: no key to verify with. */
+static EVP_PKEY *pkey_from_block(const struct pem_block *b, struct pem_chain *chain, bool *authority)
+{
+    const uint8_t *der = b->der;
+    X509 *cert;
+
+    if (is_block(b, PEM_STRING_PUBLIC))
+        return d2i_PUBKEY(NULL, &der, b->len);
+    if (is_block(b, PEM_STRING_RSA_PUBLIC))
+        return d2i_PublicKey(EVP_PKEY_RSA, NULL, &der, b->len);
+    if (!is_block(b, PEM_STRING_X509))
+        return d2i_AutoPrivateKey(NULL, &der, b->len);
+    if (!(cert = d2i_X509(NULL, &der, b->len)))
+        return NULL;
+    *authority = signed_one_of(chain, cert);
+    if (chain->count == ARRAY_LEN(chain->items)) {
+        X509_free(cert);
+        return NULL;
     }
-    BIO_free(bio);
-    ERR_clear_error();
-    return pkey;
+    chain->items[chain->count++] = cert;
+    return X509_get_pubkey(cert);
+}
+
+static enum tg_status add_block(struct tg_jwks *set, const struct pem_block *b, struct pem_chain *chain,
+                                struct tg_err *err)
+{
+    bool authority = false;
+    EVP_PKEY *pkey = pkey_from_block(b, chain, &authority);
+    struct tg_key_parts parts;
+    struct tg_jwk *key = NULL;
+    enum tg_status st = TG_OK;
+
+    if (!pkey)
+        return tg_fail(err, TG_BAD_INPUT, "a PEM block %s cannot be read", b->name);
+    if (!authority)
+        st = tg_parts_from_pkey(pkey, &parts, err);
+    EVP_PKEY_free(pkey);
+    if (authority || st != TG_OK)
+        return st;
+    if (set->count == TG_KEYS_IN_TURN)
+        return tg_fail(err, TG_LIMIT, "more than %d keys in PEM", TG_KEYS_IN_TURN);
+    st = tg_key_new(&parts, tg_slice(NULL, 0), TG_ALG_COUNT, &key, err);
+    if (st != TG_OK)
+        return st;
+    for (size_t i = 0; i < set->count; i++)
+        if (tg_key_eq(set->keys[i], key)) {              /* both halves of a pair in one file */
+            tg_key_free(key);
+            return TG_OK;
+        }
+    set->keys[set->count++] = key;
+    return TG_OK;
+}
+
+static enum tg_status add_blocks(struct tg_jwks *set, BIO *bio, struct tg_err *err)
+{
+    struct pem_chain chain = {0};
+    enum tg_status st = TG_OK;
+
+    while (st == TG_OK) {
+        struct pem_block b = {0};
+
+        ERR_clear_error();
+        if (PEM_read_bio(bio, &b.name, &b.header, &b.der, &b.len) != 1)
+            break;
+        if (holds_key(&b))
+            st = add_block(set, &b, &chain, err);
+        free_block(&b);
+    }
+    if (st == TG_OK && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+        st = tg_fail(err, TG_BAD_INPUT, "a PEM block is cut off or garbled");
+    for (size_t i = 0; i < chain.count; i++)
+        X509_free(chain.items[i]);
+    return st;
 }
 
 enum tg_status tg_jwks_from_pem(struct tg_slice pem, struct tg_jwks **out, struct tg_err *err)
 {
-    EVP_PKEY *pkey = pkey_from_pem(pem);
-    struct tg_key_parts parts;
-    struct tg_jwk *key = NULL;
-    enum tg_status st;
+    BIO *bio = pem.len > 0 && pem.len <= 1 << 20 ? BIO_new_mem_buf(pem.ptr, (int)pem.len) : NULL;
+    struct tg_jwks *set = set_new(TG_KEYS_IN_TURN);
+    enum tg_status st = TG_OK;
 
-    if (!pkey)
-        return tg_fail(err, TG_BAD_INPUT, "no PEM with a public key, a certificate or an unencrypted private key");
-    st = tg_parts_from_pkey(pkey, &parts, err);
-    EVP_PKEY_free(pkey);
+    set->in_turn = true;
+    if (bio)
+        st = add_blocks(set, bio, err);
+    BIO_free(bio);
+    ERR_clear_error();
+    if (st == TG_OK && set->count == 0)
+        st = tg_fail(err, TG_BAD_INPUT, "no PEM with a public key, a certificate or an unencrypted private key");
     if (st == TG_OK)
-        st = tg_key_new(&parts, tg_slice(NULL, 0), TG_ALG_COUNT, &key, err);
-    if (st != TG_OK)
-        return st;
-    *out = set_new(1);
-    (*out)->keys[(*out)->count++] = key;
-    return TG_OK;
+        *out = set;
+    else
+        tg_jwks_unref(set);
+    return st;
 }
 
 enum tg_status tg_jwks_from_secret(struct tg_slice secret, struct tg_jwks **out, struct tg_err *err)
@@ -300,6 +376,17 @@ size_t tg_jwks_count(const struct tg_jwks *set)
 {
     return set->count;
 }
+
+tg_algs tg_jwks_algs(const struct tg_jwks *set)
+{
+    tg_algs algs = 0;
+
+    for (size_t i = 0; i < set->count; i++)
+        algs |= set->keys[i]->fits;
+    return algs;
+}
+
+bool tg_jwks_in_turn(const struct tg_jwks *set) { return set->in_turn; }
 
 size_t tg_jwks_skipped(const struct tg_jwks *set)
 {

@@ -116,9 +116,33 @@ static enum tg_status verify_by_kid(const struct tg_jws *jws, const struct tg_jw
     return tg_fail(err, TG_CRYPTO, "the token's signature is wrong");
 }
 
+/* Keys that need no kid: two secrets, two PEM blocks. False: none could be tried, or too many. */
+static bool verify_in_turn(const struct tg_jws *jws, const struct tg_jwks *keys, enum tg_status *st, struct tg_err *err)
+{
+    const struct tg_jwk *candidates[TG_KEYS_IN_TURN];
+    size_t count = 0;
+
+    for (size_t i = 0; i < tg_jwks_count(keys); i++) {
+        const struct tg_jwk *key = tg_jwks_key(keys, i);
+
+        if (!(key->fits & TG_ALG_BIT(jws->alg)) || (jws->kid.ptr && key->kid.ptr))
+            continue;
+        if (count == ARRAY_LEN(candidates))
+            return false;
+        candidates[count++] = key;
+    }
+    *st = TG_OK;
+    for (size_t i = 0; i < count; i++)
+        if (tg_key_verify(candidates[i], jws->alg, jws->signing_input, jws->signature))
+            return true;
+    *st = tg_fail(err, TG_CRYPTO, "the token's signature is wrong");
+    return count > 0;
+}
+
 enum tg_status tg_jws_verify(const struct tg_jws *jws, const struct tg_jwks *keys, tg_algs allowed, struct tg_err *err)
 {
     const struct tg_jwk *only = NULL;
+    enum tg_status st;
     size_t fitting = 0;
 
     if (!(allowed & TG_ALG_BIT(jws->alg)))
@@ -127,11 +151,13 @@ enum tg_status tg_jws_verify(const struct tg_jws *jws, const struct tg_jwks *key
         return tg_fail(err, TG_BAD_INPUT, "HS* algorithms are never mixed with others");
     if (jws->kid.ptr) {
         bool known;
-        enum tg_status st = verify_by_kid(jws, keys, &known, err);
 
+        st = verify_by_kid(jws, keys, &known, err);
         if (known)
             return st;
     }
+    if (tg_jwks_in_turn(keys) && verify_in_turn(jws, keys, &st, err))
+        return st;
     for (size_t i = 0; i < tg_jwks_count(keys); i++) {
         if (tg_jwks_key(keys, i)->fits & TG_ALG_BIT(jws->alg)) {
             only = tg_jwks_key(keys, i);

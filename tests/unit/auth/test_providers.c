@@ -128,6 +128,8 @@ static const struct {
     {"key of another curve", HEAD "    jwks: " EC "\n    supported_algs: [ES384]\n",
      "no key in it fits supported_algs"},
     {"CA for local keys", HEAD "    jwks: " EC "\n    ca_file: ec.pem\n", "ca_file: the keys are local (jwks)"},
+    {"timeout for local keys", HEAD "    jwks: " EC "\n    timeout: 1s\n", "so nothing is fetched"},
+    {"no time at all", HEAD "    timeout: 0s\n", "timeout"},
     {"max_stale for local keys", HEAD "    jwks: " EC "\n    max_stale: 1h\n", "so nothing is fetched"},
     {"no CA", HEAD "    ca_file: absent\n", "ca_file: "},
     {"strange proxy", HEAD "    proxy: socks5://p\n", "proxy: not an http"},
@@ -161,7 +163,8 @@ static void what_is_read(void **state)
 
     (void)state;
     begin(&r, HEAD "    jwks: " EC "\n    leeway: 5s\n    token_use: id\n"
-                   "  two: {issuer: 'https://two/', audiences: [a, b], supported_algs: PS512, max_stale: 2h}\n");
+                   "  two: {issuer: 'https://two/', audiences: [a, b], supported_algs: PS512, max_stale: 2h,"
+                   " timeout: 3s}\n");
     assert_true(r.ok);
     assert_int_equal(r.providers.count, 2);
     p = &r.providers.items[0];
@@ -176,6 +179,7 @@ static void what_is_read(void **state)
     assert_int_equal(p->rules.audience_count, 2);
     assert_int_equal(p->algs, TG_ALG_BIT(TG_ALG_PS512));
     assert_int_equal(p->max_stale_ms, 7200000);
+    assert_int_equal(p->timeout_ms, 3000);
     assert_int_equal(tg_providers_find(&r.providers, TG_S("two")), 1);
     assert_int_equal(tg_providers_find(&r.providers, TG_S("tw")), -1);
     end(&r);

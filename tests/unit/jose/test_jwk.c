@@ -382,6 +382,80 @@ static void pem_others(void **state)
     EVP_PKEY_free(weak);
 }
 
+static void add_certificate(BIO *out, EVP_PKEY *own, const char *name, EVP_PKEY *signer, const char *signer_name)
+{
+    X509 *cert = X509_new();
+    X509_NAME *subject = X509_NAME_new(), *issuer = X509_NAME_new();
+
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const uint8_t *)name, -1, -1, 0);
+    X509_NAME_add_entry_by_txt(issuer, "CN", MBSTRING_ASC, (const uint8_t *)signer_name, -1, -1, 0);
+    X509_set_version(cert, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+    X509_gmtime_adj(X509_getm_notBefore(cert), 0);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 60);
+    X509_set_subject_name(cert, subject);
+    X509_set_issuer_name(cert, issuer);
+    X509_set_pubkey(cert, own);
+    assert_true(X509_sign(cert, signer, EVP_sha256()) > 0);
+    PEM_write_bio_X509(out, cert);
+    X509_NAME_free(subject);
+    X509_NAME_free(issuer);
+    X509_free(cert);
+}
+
+static void check_count(const char *why, BIO *bio, const char *more, enum tg_status want, size_t count)
+{
+    char *text = bio_text(bio);
+    struct tg_jwks *set = NULL;
+    struct tg_buf whole = {0};
+    enum tg_status st;
+
+    tg_buf_addf(&whole, "%s%s", text, more);
+    st = tg_jwks_from_pem(tg_buf_slice(&whole), &set, NULL);
+    if (st != want || (set && tg_jwks_count(set) != count))
+        fail_msg("%s: %d, %zu keys", why, st, set ? tg_jwks_count(set) : 0);
+    tg_jwks_unref(set);
+    tg_buf_fini(&whole);
+    free(text);
+}
+
+/* A rotation: both keys stand in one file. What else stands there is no signer of tokens. */
+static void pem_several(void **state)
+{
+    EVP_PKEY *a = keygen("EC", "prime256v1"), *b = keygen("ED25519", NULL), *ca = keygen("EC", "prime256v1");
+    BIO *bio;
+
+    (void)state;
+    PEM_write_bio_PUBKEY(bio = BIO_new(BIO_s_mem()), a);
+    PEM_write_bio_PUBKEY(bio, b);
+    check_count("two keys", bio, "", TG_OK, 2);
+    PEM_write_bio_PKCS8PrivateKey(bio = BIO_new(BIO_s_mem()), a, NULL, NULL, 0, NULL, NULL);
+    PEM_write_bio_PUBKEY(bio, a);
+    check_count("both halves of a pair", bio, "", TG_OK, 1);
+    PEM_write_bio_PUBKEY(bio = BIO_new(BIO_s_mem()), a);
+    check_count("the second is cut off", bio, "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZ", TG_BAD_INPUT, 0);
+    PEM_write_bio_PUBKEY(bio = BIO_new(BIO_s_mem()), a);
+    check_count("the second is garbage", bio, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+                TG_BAD_INPUT, 0);
+    add_certificate(bio = BIO_new(BIO_s_mem()), a, "signer", ca, "authority");
+    add_certificate(bio, ca, "authority", ca, "authority");
+    check_count("a chain", bio, "", TG_OK, 1);
+    add_certificate(bio = BIO_new(BIO_s_mem()), a, "signer", a, "signer");
+    add_certificate(bio, ca, "signer", ca, "signer");
+    check_count("two self-signed of one name", bio, "", TG_OK, 2);
+    bio = BIO_new(BIO_s_mem());
+    for (size_t i = 0; i < 9; i++) {
+        EVP_PKEY *one = keygen("ED25519", NULL);
+
+        PEM_write_bio_PUBKEY(bio, one);
+        EVP_PKEY_free(one);
+    }
+    check_count("nine", bio, "", TG_LIMIT, 0);
+    EVP_PKEY_free(a);
+    EVP_PKEY_free(b);
+    EVP_PKEY_free(ca);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,7 +463,7 @@ int main(void)
         cmocka_unit_test(sets),       cmocka_unit_test(too_many),
         cmocka_unit_test(secrets),    cmocka_unit_test(printed_again),
         cmocka_unit_test(covering),   cmocka_unit_test(pem_forms),
-        cmocka_unit_test(pem_others),
+        cmocka_unit_test(pem_others), cmocka_unit_test(pem_several),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

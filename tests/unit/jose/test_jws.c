@@ -288,6 +288,53 @@ static void selection(void **state)
     }
 }
 
+/* Two secrets during a rotation: a token without a kid is tried against both, but never against a crowd. */
+static void in_turn(void **state)
+{
+    #define OTHER_K "{\"kty\":\"oct\",\"k\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"" /* 32 octets */
+    #define RIGHT_K "{\"kty\":\"oct\",\"k\":\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"" /* SECRET */
+    #define FOUR(k) k "}," k "}," k "}," k "},"
+    static const struct { const char *why, *keys, *header; enum tg_status want; } cases[] = {
+        {"new beside old",            RIGHT_K "}," OTHER_K "}", "{\"alg\":\"HS256\"}", TG_OK},
+        {"old beside new",            OTHER_K "}," RIGHT_K "}", "{\"alg\":\"HS256\"}", TG_OK},
+        {"neither",                   OTHER_K "}," OTHER_K "}", "{\"alg\":\"HS256\"}", TG_CRYPTO},
+        {"with kids, token without",  OTHER_K KID("a") "}," RIGHT_K KID("b") "}", "{\"alg\":\"HS256\"}", TG_OK},
+        {"a kid decides",             OTHER_K KID("a") "}," RIGHT_K KID("b") "}", "{\"alg\":\"HS256\"" KID("b") "}",
+         TG_OK},
+        {"a kid decides against it",  OTHER_K KID("a") "}," RIGHT_K KID("b") "}", "{\"alg\":\"HS256\"" KID("a") "}",
+         TG_CRYPTO},
+        {"a kid nobody has",          OTHER_K KID("a") "}," RIGHT_K KID("b") "}", "{\"alg\":\"HS256\"" KID("c") "}",
+         TG_NOT_FOUND},
+        {"a kid, keys without",       OTHER_K "}," RIGHT_K "}", "{\"alg\":\"HS256\"" KID("c") "}", TG_OK},
+        {"eight",                     FOUR(OTHER_K) OTHER_K "}," OTHER_K "}," OTHER_K "}," RIGHT_K "}",
+         "{\"alg\":\"HS256\"}", TG_OK},
+        {"nine are a crowd",          FOUR(OTHER_K) FOUR(OTHER_K) RIGHT_K "}", "{\"alg\":\"HS256\"}", TG_NOT_FOUND},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tg_buf json = {0}, token = {0};
+        struct tg_jwks *keys;
+        struct tg_arena arena;
+        struct tg_jws jws;
+        enum tg_status st;
+
+        tg_buf_addf(&json, "{\"keys\":[%s]}", cases[i].keys);
+        keys = keys_of(tg_buf_cstr(&json), true);
+        sign_hs256(cases[i].header, strlen(cases[i].header), &token);
+        tg_arena_init(&arena, NULL, 0);
+        assert_int_equal(tg_jws_split(tg_buf_slice(&token), &arena, &jws, NULL), TG_OK);
+        st = tg_jws_verify(&jws, keys, TG_ALG_BIT(TG_ALG_HS256), NULL);
+        if (st != cases[i].want)
+            fail_msg("%s: %d", cases[i].why, st);
+        tg_jws_fini(&jws);
+        tg_arena_fini(&arena);
+        tg_jwks_unref(keys);
+        tg_buf_fini(&json);
+        tg_buf_fini(&token);
+    }
+}
+
 /* ---- forged signatures ---- */
 
 static enum tg_status with_signature(const char *token, const struct tg_jwks *keys, const uint8_t *sig, size_t len)
@@ -457,7 +504,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc_vectors),  cmocka_unit_test(strangers),       cmocka_unit_test(headers),
         cmocka_unit_test(large_header), cmocka_unit_test(structure),       cmocka_unit_test(parts_of_a_token),
-        cmocka_unit_test(selection),    cmocka_unit_test(ecdsa_forgeries), cmocka_unit_test(other_forgeries),
+        cmocka_unit_test(selection),
+        cmocka_unit_test(in_turn),    cmocka_unit_test(ecdsa_forgeries), cmocka_unit_test(other_forgeries),
         cmocka_unit_test(many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
