@@ -177,14 +177,38 @@ def wire(tree, *tests):
     return counts(text)
 
 
-def oidc():
-    where = os.path.join(TOP, "tests", "oidc")
+def npm(folder):
+    """The packages of tests/<folder>, as its lock file has them."""
+    where = os.path.join(TOP, "tests", folder)
     stamp = os.path.join(where, "node_modules", ".package-lock.json")
     lock = os.path.join(where, "package-lock.json")
     if not os.path.exists(stamp) or os.path.getmtime(stamp) < os.path.getmtime(lock):
-        if call("npm", ["npm", "ci", "--no-audit", "--no-fund", "--prefix", where], limit=300)[0] != 0:
-            raise Failed("npm ci in tests/oidc")
-    return wire("release", "test_oidc")
+        if call("npm-" + folder, ["npm", "ci", "--no-audit", "--no-fund", "--prefix", where], limit=300)[0] != 0:
+            raise Failed("npm ci in tests/" + folder)
+
+
+def oidc():
+    npm("oidc")
+    return wire("release", "test_oidc", "test_five_minutes")
+
+
+def container():
+    """The image, built and run where the machine lets us, and the manifests beside it."""
+    npm("container")
+    npm("oidc")
+    code, text = call("image", ["docker/build"], limit=900, shown=0)
+    last = text.splitlines()[-1]
+    print("  " + (re.findall(r"^image: .*$", text, re.M) + [last])[0])
+    image = last if code == 0 else os.path.join(TOP, "build", "image", "none")
+    argv = [sys.executable, "tests/container/test_container.py"]
+    _, tests = call("container", argv, env={"TOLLGATE_IMAGE": image}, shown=0)
+    print("\n".join("  " + x for x in re.findall(r"^(?:skipped: |FAIL: |ERROR: |\S+\.service: ).*$", tests, re.M)))
+    passed, failed = counts(tests)
+    if code not in (0, 77):  # 77: not on this machine, which is no failure
+        print("\n".join("    " + x for x in text.splitlines()[-30:]))
+    if failed or code not in (0, 77):
+        print("    the whole logs: %s %s" % (log_of("image"), log_of("container")))
+    return passed + (code == 0), failed + (code not in (0, 77))
 
 
 def conformance():
@@ -271,6 +295,7 @@ STAGES = (
     ("wire-tsan", "wire tests, TSan binary", lambda: wire("tsan")),
     ("oidc", "a real OpenID provider; jose as second signer", oidc),
     ("conformance", "HTTP, token and policy sets", conformance),
+    ("container", "the image, built and run confined; manifests", container),
     ("fuzz", "fuzz targets, %d s each" % FUZZ_SECONDS, fuzz),
     ("demo", "scripts/demo --once", demo),
 )

@@ -15,6 +15,7 @@ enum tg_exit {
 
 int tg_cmd_run(int argc, char **argv);
 int tg_cmd_dev(int argc, char **argv);
+int tg_cmd_init(int argc, char **argv);
 int tg_cmd_check(int argc, char **argv);
 int tg_cmd_explain(int argc, char **argv);
 int tg_cmd_verify(int argc, char **argv);

@@ -2,9 +2,9 @@
  * reload - from signals to what they mean, while the server runs.
  *
  * SIGHUP: read the file again and swap, or keep the old and say why. SIGUSR1: reopen the access log. SIGTERM, SIGINT:
- * drain; a second one stops now. A key file (jwks_file, public_key_file, secret_file) that changes is read again within
- * seconds, by the same reload. Signals are blocked from the very start of the process, so that none is lost and none
- * kills before it can be obeyed.
+ * drain; a second one stops now. A file that the configuration names and whose content is part of it (keys,
+ * certificates) causes the same reload within seconds when it changes. Signals are blocked from the very start of the
+ * process, so that none is lost and none kills before it can be obeyed.
  */
 #pragma once
 #include "boot/assemble.h"

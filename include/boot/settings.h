@@ -14,6 +14,8 @@ struct tg_settings {
     struct tg_slice health_address;                      /* ptr NULL: none */
     uint64_t workers;                                    /* resolved: at least 1 */
     struct tg_slice state_dir;                           /* ptr NULL: memory only */
+    struct tg_strings certificate_files;                 /* of config->tls, in its order */
+    bool refuse_exposed_upstream;
     int64_t drain_delay_ms, drain_timeout_ms;
     struct tg_slice access_log_output;                   /* "stdout", "stderr", "off" or a path */
     struct tg_slice log_level;

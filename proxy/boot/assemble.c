@@ -5,9 +5,10 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "certificates.h"
 #include "gate/gate.h"
+#include "unverified.h"
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -103,7 +104,10 @@ static enum tg_status init_control(struct tg_worker *w, void *arg, struct tg_err
         server->keys = tg_keys_new(w, server->fetcher, state_dir);
         tg_keys_bind(server->keys, &server->settings.config->providers);
         server->health.keys = server->keys;
+        st = tg_exposure_new(w, &server->exposure, err);
     }
+    if (st == TG_OK)
+        tg_exposure_bind(server->exposure, &server->settings);
     free(state_dir);
     if (st == TG_OK && server->health_socket.count > 0) {
         server->health_gate = tg_gate_new(w, &server->shared, &server->health.service, err);
@@ -120,8 +124,27 @@ static void fini_control(struct tg_worker *w, void *arg)
     tg_listener_free(server->health_listener, false);
     tg_gate_free(server->health_gate);
     server->health.keys = NULL;
+    tg_exposure_free(server->exposure);
+    server->exposure = NULL;
     tg_keys_free(server->keys);
     tg_fetcher_free(server->fetcher);
+}
+
+static void bind_exposure(struct tg_worker *w, void *arg)
+{
+    struct tg_server *server = arg;
+
+    (void)w;
+    tg_exposure_bind(server->exposure, &server->settings);
+}
+
+static void look_around(struct tg_worker *w, void *arg)
+{
+    struct tg_server *server = arg;
+
+    (void)w;
+    if (server->exposure)                                /* else posted to a thread that is about to end */
+        tg_exposure_look(server->exposure);
 }
 
 struct key_binding {
@@ -138,6 +161,22 @@ static void bind_keys(struct tg_worker *w, void *arg)
 }
 
 /* ---- up ---- */
+
+static void keep_sentence(void *arg, const struct tg_exposure_finding *f)
+{
+    struct tg_err *err = arg;
+
+    tg_fail(err, TG_UNSUPPORTED, "refuse_exposed_upstream: %s", f->text);
+}
+
+static enum tg_status refuse_exposed(const struct tg_settings *s, struct tg_err *err)
+{
+    struct tg_err sentence;
+
+    if (!s->refuse_exposed_upstream || tg_exposure_check(s, keep_sentence, &sentence) == 0)
+        return TG_OK;
+    return tg_fail(err, TG_UNSUPPORTED, "%s", sentence.text);
+}
 
 static enum tg_status open_sockets(struct tg_server *server, struct tg_err *err)
 {
@@ -184,12 +223,13 @@ enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *set
     server->serving = TG_NEW_ARRAY(struct tg_serving, server->worker_count);
     raise_descriptor_limit();
     tg_hash_init();
-    prctl(PR_SET_DUMPABLE, 0);                           /* no core with tokens in it, no ptrace by others */
     tg_gate_shared_init(&server->shared);
     server->shared.limiter = tg_limiter_new(LIMIT_KEYS);
     tg_health_init(&server->health, &server->shared);
     if (!tg_slice_eq(log, TG_S("off")))
         st = tg_log_sink_open(log, 0, &server->shared.access_log, err);
+    if (st == TG_OK)
+        st = refuse_exposed(&server->settings, err);
     if (st == TG_OK)
         st = open_sockets(server, err);
     if (st == TG_OK)
@@ -207,6 +247,8 @@ enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *set
         tg_server_stop(server);
         return st;
     }
+    tell_unverified(NULL, server->settings.config);
+    tell_certificates(NULL, &server->settings);
     atomic_store(&server->health.started, true);
     return TG_OK;
 }
@@ -226,6 +268,8 @@ static void await_keys(struct tg_server *server)
             return;
         }
         nanosleep(&pause, NULL);
+        if (server->meanwhile)
+            server->meanwhile(server->meanwhile_arg);
     }
 }
 
@@ -236,6 +280,8 @@ enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *se
 
     if (differs)
         return tg_fail(err, TG_UNSUPPORTED, "%s can only change with a restart", differs);
+    if (refuse_exposed(settings, err) != TG_OK)
+        return TG_UNSUPPORTED;
     tg_worker_call(server->control, bind_keys, &binding);
     await_keys(server);
     struct tg_settings old = server->settings;
@@ -244,6 +290,9 @@ enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *se
     memset(settings, 0, sizeof(*settings));
     for (unsigned i = 0; i < server->worker_count; i++)
         tg_worker_call(server->serving[i].worker, bind_serving, &server->serving[i]);
+    tg_worker_call(server->control, bind_exposure, server);
+    tell_unverified(old.config, server->settings.config);
+    tell_certificates(&old, &server->settings);
     tg_settings_fini(&old);
     return TG_OK;
 }
@@ -269,6 +318,16 @@ size_t tg_server_connections(struct tg_server *server)
         n += server->serving[i].connections;
     }
     return n;
+}
+
+struct tg_worker *tg_server_thread(const struct tg_server *server, unsigned i)
+{
+    return i < server->worker_count ? server->serving[i].worker : server->control;
+}
+
+void tg_server_look_around(struct tg_server *server)
+{
+    tg_worker_post(server->control, look_around, server);
 }
 
 void tg_server_stop(struct tg_server *server)

@@ -108,14 +108,8 @@ static const struct tg_usage usage = {
 static bool loopback_only(struct tg_slice text)
 {
     struct tg_listen_address at;
-    struct tg_ip ip;
 
-    if (tg_listen_parse(text, &at, NULL) != TG_OK)
-        return false;
-    if (at.local)
-        return true;
-    tg_ip_from_sockaddr(&at.address.sa.any, &ip, NULL);
-    return tg_ip_is_loopback(&ip);
+    return tg_listen_parse(text, &at, NULL) == TG_OK && tg_listen_is_loopback(&at);
 }
 
 /* The address that is not loopback, or empty. */
@@ -157,7 +151,8 @@ static int serve(const struct dev *dev)
     tg_log_set_text(true);
     enum tg_status st = tg_server_start(&server, &settings, &err);
     if (st != TG_OK) {
-        code = tg_complain(st == TG_DENIED ? TG_EXIT_PERMISSION : TG_EXIT_UNAVAILABLE, "%s", tg_err_text(&err));
+        code = tg_complain(st == TG_DENIED ? TG_EXIT_PERMISSION : st == TG_UNSUPPORTED ? TG_EXIT_CONFIG
+                           : TG_EXIT_UNAVAILABLE, "%s", tg_err_text(&err));
         goto out;
     }
     print_start(&server.settings, dev->upstream, signer);

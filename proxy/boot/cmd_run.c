@@ -3,12 +3,18 @@
  */
 #include "base/log.h"
 #include "boot/commands.h"
+#include "boot/container.h"
 #include "boot/options.h"
 #include "boot/reload.h"
 
 static int exit_of(enum tg_status st)
 {
-    return st == TG_DENIED ? TG_EXIT_PERMISSION : st == TG_UNAVAILABLE ? TG_EXIT_UNAVAILABLE : TG_EXIT_FAILURE;
+    switch (st) {
+    case TG_DENIED: return TG_EXIT_PERMISSION;
+    case TG_UNAVAILABLE: return TG_EXIT_UNAVAILABLE;
+    case TG_UNSUPPORTED: return TG_EXIT_CONFIG;          /* refuse_exposed_upstream */
+    default: return TG_EXIT_FAILURE;
+    }
 }
 
 static void announce(const struct tg_server *server)
@@ -21,7 +27,8 @@ static void announce(const struct tg_server *server)
     tg_tiers_describe(&s->config->tiers, &tiers);
     tg_log(TG_LOG_INFO, "tollgate " TG_VERSION " serves", TG_F_SLICE("address", tg_buf_slice(&addresses)),
            TG_F_SLICE("health_address", s->health_address.ptr ? s->health_address : TG_S("none")),
-           TG_F_INT("workers", server->worker_count), TG_F_INT("routes", tg_routes_count(s->config->routes)),
+           TG_F_INT("workers", server->worker_count), TG_F_INT("certificates", s->certificate_files.count),
+           TG_F_INT("routes", tg_routes_count(s->config->routes)),
            TG_F_SLICE("tiers", tg_buf_slice(&tiers)));
     tg_buf_fini(&addresses);
     tg_buf_fini(&tiers);
@@ -49,7 +56,12 @@ static bool load(const char *path, struct tg_settings *out)
     struct tg_problems problems = {0};
     bool ok = tg_settings_load(path, out, &problems);
 
-    tg_problems_print(&problems, false);
+    if (ok)
+        tg_container_warn(tg_container_detect(NULL), out, &problems);
+    for (size_t i = 0; ok && i < problems.count; i++)    /* from here on standard error is a log */
+        tg_log(TG_LOG_WARN, "configuration", TG_F_STR("problem", problems.items[i].text));
+    if (!ok)
+        tg_problems_print(&problems, false);
     tg_problems_fini(&problems);
     return ok;
 }

@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <time.h>
 
-#define PATIENCE_MS 10000
+#define SLACK_MS 1000
 #define POLL_NS 10000000
 
 struct session {
@@ -58,7 +58,8 @@ static bool has_trouble(struct session *s, struct tg_err *err)
 
 static enum tg_status await_keys(struct session *s, struct tg_jwks **out, struct tg_err *err)
 {
-    int64_t until_ms = tg_clock_mono_ms() + PATIENCE_MS;
+    int64_t patience_ms = 2 * s->provider.timeout_ms + SLACK_MS; /* discovery, then the keys */
+    int64_t until_ms = tg_clock_mono_ms() + patience_ms;
     struct timespec pause = {0, POLL_NS};
     struct tg_key_view view = {0};
 
@@ -67,7 +68,7 @@ static enum tg_status await_keys(struct session *s, struct tg_jwks **out, struct
             return TG_UNAVAILABLE;
         if (tg_clock_mono_ms() >= until_ms)
             return tg_fail(err, TG_UNAVAILABLE, "the keys of " TG_S_FMT " did not come within %d s",
-                           TG_S_ARG(s->provider.issuer), PATIENCE_MS / 1000);
+                           TG_S_ARG(s->provider.issuer), (int)(patience_ms / 1000));
         nanosleep(&pause, NULL);
     }
     tg_key_view_update(s->provider.source, &view);

@@ -5,7 +5,7 @@
 #include "auth/providers.h"
 
 /*
- * A new reference to the keys of `p`, by the same discovery and fetching as a running tollgate does, within ten
- * seconds. TG_UNAVAILABLE: they could not be had; the sentence says why, in words.
+ * A new reference to the keys of `p`, by the same discovery and fetching as a running tollgate does, within
+ * twice its `timeout`. TG_UNAVAILABLE: they could not be had; the sentence says why, in words.
  */
 enum tg_status tg_fetched_keys(const struct tg_provider *p, struct tg_jwks **out, struct tg_err *err);

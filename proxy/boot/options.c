@@ -15,6 +15,7 @@ static const struct {
 } commands[] = {
     {"run", tg_cmd_run, "serve"},
     {"dev", tg_cmd_dev, "serve at once with a throw-away issuer, to try it out"},
+    {"init", tg_cmd_init, "write a commented configuration for an issuer, an audience and a service"},
     {"check", tg_cmd_check, "find every error of a configuration"},
     {"explain", tg_cmd_explain, "show how one request would be decided, and why"},
     {"verify", tg_cmd_verify, "check one token and name the rule it meets or breaks"},
@@ -249,6 +250,7 @@ static void add_overview(struct tg_buf *out)
                      "77 no permission, 78 configuration.\n\n"
                      "First steps:\n"
                      "  tollgate dev        serves at once, and prints requests to paste\n"
+                     "  tollgate init --issuer URL --audience A --upstream URL\n"
                      "  tollgate check -c tollgate.yaml && tollgate run -c tollgate.yaml\n");
 }
 

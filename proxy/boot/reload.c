@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "boot/commands.h"
+#include "watchdog.h"
 #include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -13,8 +14,12 @@
 #define POLL_MS 20
 #define WATCH_MS 1000
 #define WATCH_RETRY_MS 15000
+#define LOOK_FIRST_MS 5000                               /* an app may start a little later than its sidecar, */
+#define LOOK_LAST_MS 60000                               /* or much later */
 
 static sigset_t watched;
+static struct tg_notify notify = {.fd = -1};
+static struct tg_watchdog watchdog;
 
 void tg_signals_block(void)
 {
@@ -62,15 +67,37 @@ static bool reload(struct tg_server *server, const char *path)
     return ok;
 }
 
-/* Waits for a signal at most until `until_ms` (negative: for ever). 0: time is up. */
+/* systemd's word for "wait with whatever needs the new configuration", and the end of that. */
+static bool reload_told(struct tg_server *server, const char *path)
+{
+    bool ok;
+
+    tg_notify_send(&notify, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)tg_clock_mono_us());
+    ok = reload(server, path);
+    tg_notify_send(&notify, "READY=1\nSTATUS=%s", ok ? "serving, reloaded"
+                   : "serving by the old configuration; the log says what is wrong with the new one");
+    return ok;
+}
+
+static void feed_watchdog(void *arg)
+{
+    tg_watchdog_turn(arg);
+}
+
+/* Waits for a signal at most until `until_ms`. 0: time is up. */
 static int wait_signal(int64_t until_ms)
 {
     for (;;) {
-        int64_t left = until_ms < 0 ? 3600000 : until_ms - tg_clock_mono_ms();
+        int64_t now_ms, left;
         struct timespec ts;
 
+        feed_watchdog(&watchdog);
+        now_ms = tg_clock_mono_ms();
+        left = until_ms - now_ms;
         if (left <= 0)
             return 0;
+        if (watchdog.period_ms && watchdog.next_ms - now_ms < left)
+            left = watchdog.next_ms > now_ms ? watchdog.next_ms - now_ms : 1;
         ts.tv_sec = left / 1000;
         ts.tv_nsec = left % 1000 * 1000000;
         int sig = sigtimedwait(&watched, NULL, &ts);
@@ -81,9 +108,14 @@ static int wait_signal(int64_t until_ms)
 
 /* ---- files the configuration names: read again when they change, without a signal ---- */
 
+static uint64_t nanoseconds(const struct timespec *t)
+{
+    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
+}
+
 /*
- * A value that changes when one of the files is written or replaced: also behind symbolic links, as Kubernetes swaps
- * them, since stat() follows them.
+ * A value that changes when one of the files is written or replaced, or who may read it: also behind symbolic links, as
+ * Kubernetes swaps them, since stat() follows them.
  */
 static uint64_t files_signature(const struct tg_config *config)
 {
@@ -94,27 +126,60 @@ static uint64_t files_signature(const struct tg_config *config)
         struct stat st;
 
         memset(&st, 0, sizeof(st));
-        if (stat(path, &st) == 0)
-            sum = tg_hash2(tg_hash2(sum, (uint64_t)st.st_ino),
-                           tg_hash2((uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec,
-                                    (uint64_t)st.st_size));
+        if (stat(path, &st) == 0) {
+            sum = tg_hash2(tg_hash2(sum, (uint64_t)st.st_ino), nanoseconds(&st.st_mtim));
+            /* ctime: chmod, and a copy that keeps the time of its source. */
+            sum = tg_hash2(tg_hash2(sum, (uint64_t)st.st_size), nanoseconds(&st.st_ctim));
+        }
     }
     return sum;
+}
+
+static bool same_files(const struct tg_config *a, const struct tg_config *b)
+{
+    const char *one, *other;
+
+    for (size_t i = 0;; i++) {
+        one = tg_tree_noted_file(a->tree, i);
+        other = tg_tree_noted_file(b->tree, i);
+        if (!one || !other)
+            return one == other;
+        if (strcmp(one, other) != 0)
+            return false;
+    }
 }
 
 /* Two looks that agree make a change: a file that is being written is left alone until it rests. */
 struct watch {
     uint64_t in_force, last;
-    int64_t retry_ms;                                    /* after a reload that failed: not before */
+    uint64_t failed;                                     /* what was tried last and refused */
+    int64_t retry_ms;                                    /* that again: not before */
 };
 
 static bool files_changed(struct watch *w, const struct tg_config *config)
 {
     uint64_t now = files_signature(config);
-    bool changed = now != w->in_force && now == w->last && tg_clock_mono_ms() >= w->retry_ms;
+    bool changed = now != w->in_force && now == w->last && (now != w->failed || tg_clock_mono_ms() >= w->retry_ms);
 
     w->last = now;
     return changed;
+}
+
+/* What was seen before the files were read is in force: a change in between is one more change. */
+static void reload_and_watch(struct watch *w, struct tg_server *server, const char *path)
+{
+    struct tg_config *old = tg_config_ref(server->settings.config);
+    uint64_t before = files_signature(old);
+
+    if (reload_told(server, path)) {
+        w->in_force = same_files(old, server->settings.config) ? before : files_signature(server->settings.config);
+        w->last = w->in_force;
+        w->failed = 0;
+    } else {
+        w->failed = before;
+        w->retry_ms = tg_clock_mono_ms() + WATCH_RETRY_MS;
+    }
+    tg_config_unref(old);
 }
 
 static void look_at_files(struct watch *w, struct tg_server *server, const char *path)
@@ -122,10 +187,7 @@ static void look_at_files(struct watch *w, struct tg_server *server, const char 
     if (!path || !files_changed(w, server->settings.config))
         return;
     tg_log(TG_LOG_INFO, "a file that the configuration names has changed");
-    if (reload(server, path))
-        w->in_force = w->last = files_signature(server->settings.config);
-    else
-        w->retry_ms = tg_clock_mono_ms() + WATCH_RETRY_MS;
+    reload_and_watch(w, server, path);
 }
 
 static bool stops(int sig)
@@ -141,6 +203,7 @@ static bool drain(struct tg_server *server)
     int64_t end_ms = now_ms + server->settings.drain_delay_ms + server->settings.drain_timeout_ms;
     int64_t delay_end_ms = now_ms + server->settings.drain_delay_ms;
 
+    tg_notify_send(&notify, "STOPPING=1\nSTATUS=draining");
     tg_log(TG_LOG_INFO, "draining", TG_F_INT("delay_ms", server->settings.drain_delay_ms),
            TG_F_INT("timeout_ms", server->settings.drain_timeout_ms));
     atomic_store(&server->health.draining, true);
@@ -157,27 +220,74 @@ static bool drain(struct tg_server *server)
     return true;
 }
 
+/* ---- upstreams that others can reach ---- */
+
+struct look {
+    int64_t at_ms, pause_ms;                             /* when the next one is, and how long after that */
+};
+
+static void look_around(struct look *l, struct tg_server *server)
+{
+    int64_t now_ms = tg_clock_mono_ms();
+
+    if (now_ms < l->at_ms)
+        return;
+    tg_server_look_around(server);
+    l->pause_ms = 2 * l->pause_ms < LOOK_LAST_MS ? 2 * l->pause_ms : LOOK_LAST_MS;
+    l->at_ms = now_ms + l->pause_ms;
+}
+
+/* ---- from start to end ---- */
+
+static const char *get_env(const char *name)
+{
+    return getenv(name);
+}
+
+static void begin(struct tg_server *server)
+{
+    tg_notify_init(&notify, get_env);
+    tg_watchdog_init(&watchdog, &notify, server);
+    server->meanwhile = feed_watchdog;
+    server->meanwhile_arg = &watchdog;
+    tg_notify_send(&notify, "READY=1\nSTATUS=serving");
+}
+
+static void end(struct tg_server *server)
+{
+    tg_server_stop(server);
+    tg_watchdog_fini(&watchdog);
+    tg_notify_fini(&notify);
+}
+
 int tg_serve(struct tg_server *server, const char *path)
 {
+    struct look look = {tg_clock_mono_ms() + LOOK_FIRST_MS, LOOK_FIRST_MS};
+    bool refused = false;
     struct watch watch = {0};
 
+    begin(server);
     watch.in_force = watch.last = files_signature(server->settings.config);
     for (;;) {
         int sig = wait_signal(tg_clock_mono_ms() + WATCH_MS);
 
         if (sig == 0)
             look_at_files(&watch, server, path);
-        if (sig == SIGHUP && reload(server, path))
-            watch.in_force = watch.last = files_signature(server->settings.config);
+        if (sig == SIGHUP)
+            reload_and_watch(&watch, server, path);
         if (sig == SIGUSR1 && server->shared.access_log)
             tg_log_sink_reopen(server->shared.access_log);
-        if (stops(sig))
+        look_around(&look, server);
+        refused = tg_exposure_refuses(server->exposure);
+        if (refused)
+            tg_log(TG_LOG_ERROR, "stopping: refuse_exposed_upstream is set, and an upstream is exposed");
+        if (refused || stops(sig))
             break;
     }
     bool clean = drain(server);
     size_t left = tg_server_connections(server);
 
     tg_log(TG_LOG_INFO, clean ? "stopped" : "stopped with connections open", TG_F_INT("connections", left));
-    tg_server_stop(server);
-    return TG_EXIT_OK;
+    end(server);
+    return refused ? TG_EXIT_CONFIG : TG_EXIT_OK;
 }

@@ -372,12 +372,14 @@ static void read_all(struct loading *l)
     read_addresses(l);
     l->out->workers = root->workers ? root->workers : usable_cpus();
     l->out->state_dir = root->state_dir;
+    l->out->refuse_exposed_upstream = root->refuse_exposed_upstream;
     read_realm(l);
     read_trusted_proxies(l);
     read_small_sections(l);
     c->route_defaults.pass_identity_headers = root->pass_identity_headers;
     c->route_defaults.strip_authorization = root->forward_authorization == 1;
     c->route_defaults.error_format = root->error_format;
+    settings_read_tls(l->tree, root, l->out, l->problems);
     read_claims_headers(l, &c->route_defaults.claims_headers);
     tg_providers_read(l->tree, root->providers, l->arena, &c->providers, l->problems);
     read_routes(l);

@@ -20,6 +20,7 @@ const char *settings_kind_name(const struct tg_setting *row)
         {"when", "list of criteria"}, {"jwks", "JWK set"}, {"allowed_idp_claims", "mapping"},
         {"rate_limits", "section or off"},
         {"policies", "list"}, {"routes", "list"}, {"tiers", "list"}, {"identity_providers", "mapping"},
+        {"certificates", "list"},
     };
 
     for (size_t i = 0; row->kind == TG_SET_NODE && i < ARRAY_LEN(nodes); i++)

@@ -1,8 +1,9 @@
 /*
  * settings_print - the effective configuration as YAML: what was written, variables put in, defaults filled in.
  *
- * What could be a secret is masked: private members of keys, values of request headers that a route sets, the user part
- * of URLs. What is printed can be read again, apart from that.
+ * What could be a secret is masked, wherever its value came from: settings marked so in their tables, private members
+ * of keys, values of request headers that a route sets, the user part of URLs, the query of the one that is fetched.
+ * What is printed can be read again, apart from that.
  */
 #include "base/json.h"
 #include "settings_tables.h"
@@ -14,7 +15,13 @@ struct printing {
     struct tg_buf *out;
     const struct tg_settings *settings;
 };
-enum masked { MASK_NONE, MASK_VALUES, MASK_KEY };        /* every text below; private members of a JWK */
+enum masked {
+    MASK_NONE,                                           /* but for the user part of a URL, which is never shown */
+    MASK_VALUES,                                         /* every text below */
+    MASK_KEY,                                            /* private members of JWKs */
+    MASK_QUERY,                                          /* of a URL: "?key=..." */
+    MASK_USER,                                           /* of a URL, as far as it could reach: "u:p/w@host" */
+};
 
 static void indent(struct tg_buf *out, unsigned depth)
 {
@@ -65,40 +72,39 @@ static void add_quoted(struct tg_buf *out, struct tg_slice s)
     tg_buf_fini(&escaped);
 }
 
-/* scheme://user:password@host: the part before "@" is masked. */
-static void add_text(struct tg_buf *out, struct tg_slice s)
+/* scheme://user:password@host: what is before the last "@" is masked, of the authority or of all that follows. */
+static void mask_user(struct tg_buf *out, struct tg_slice s, bool all)
 {
-    struct tg_slice scheme, rest, authority, user, host;
-    struct tg_buf masked = {0};
     const char *slashes = s.len ? memmem(s.ptr, s.len, "://", 3) : NULL;
+    size_t scheme = slashes ? (size_t)(slashes - s.ptr) + 3 : 0, end = scheme;
+    const char *at;
 
-    if (slashes) {
-        scheme = tg_slice(s.ptr, (size_t)(slashes - s.ptr) + 3);
-        rest = tg_slice(s.ptr + scheme.len, s.len - scheme.len);
-        tg_slice_cut(rest, '/', &authority, &rest);
-        if (tg_slice_cut(authority, '@', &user, &host)) {
-            tg_buf_addf(&masked, TG_S_FMT MASK "@", TG_S_ARG(scheme));
-            tg_buf_add(&masked, host.ptr, (size_t)(s.ptr + s.len - host.ptr));
-            s = tg_buf_slice(&masked);
-        }
+    while (end < s.len && (all || !strchr("/?#", s.ptr[end])))
+        end++;
+    at = slashes ? memrchr(s.ptr + scheme, '@', end - scheme) : NULL;
+    if (!at) {
+        tg_buf_add_slice(out, s);
+        return;
     }
-    add_quoted(out, s);
-    tg_buf_fini(&masked);
+    tg_buf_add(out, s.ptr, scheme);
+    tg_buf_adds(out, MASK);
+    tg_buf_add(out, at, (size_t)(s.ptr + s.len - at));
 }
 
-static void add_scalar(struct tg_buf *out, const cJSON *node, enum masked masked)
+static void add_text(struct tg_buf *out, struct tg_slice s, enum masked masked)
 {
-    struct tg_slice text;
+    struct tg_slice shown, query;
+    struct tg_buf text = {0};
 
-    if (masked == MASK_VALUES)
-        tg_buf_adds(out, "\"" MASK "\"");
-    else if (tg_json_str(node, &text))
-        add_text(out, text);
-    else
-        tg_json_print(out, node);
+    if (masked == MASK_QUERY && tg_slice_cut(s, '?', &shown, &query)) {
+        mask_user(&text, shown, false);
+        tg_buf_adds(&text, "?" MASK);
+    } else {
+        mask_user(&text, s, masked == MASK_USER);
+    }
+    add_quoted(out, tg_buf_slice(&text));
+    tg_buf_fini(&text);
 }
-
-/* ---- whatever was written ---- */
 
 /* RFC 7518 §6: what only the owner of a key may know. */
 static bool is_private_member(const char *name)
@@ -111,13 +117,65 @@ static bool is_private_member(const char *name)
     return false;
 }
 
+static bool has_private_member(const cJSON *node)
+{
+    const cJSON *child;
+
+    cJSON_ArrayForEach(child, node)
+        if ((child->string && is_private_member(child->string)) || has_private_member(child))
+            return true;
+    return false;
+}
+
+/* A JWK set as a block of text. */
+static bool is_private_text(struct tg_slice text)
+{
+    cJSON *set = NULL;
+    bool private = tg_json_parse(text, NULL, &set, NULL) != TG_OK || has_private_member(set);
+
+    cJSON_Delete(set);
+    return private;
+}
+
+static void add_scalar(struct tg_buf *out, const cJSON *node, enum masked masked)
+{
+    struct tg_slice text;
+
+    if (masked == MASK_VALUES || (masked == MASK_KEY && tg_json_str(node, &text) && is_private_text(text)))
+        tg_buf_adds(out, "\"" MASK "\"");
+    else if (tg_json_str(node, &text))
+        add_text(out, text, masked);
+    else
+        tg_json_print(out, node);
+}
+
+/* ---- whatever was written ---- */
+
+/* Also where a row is not at hand: in the short form of the one route. */
+static bool is_secret(const char *name)
+{
+    for (size_t i = 0; i < tg_settings_section_count; i++) {
+        const struct tg_settings_section *section = &tg_settings_sections[i];
+
+        for (size_t j = 0; j < *section->count; j++)
+            if ((section->rows[j].flags & TG_SET_SECRET) && strcmp(section->rows[j].name, name) == 0)
+                return true;
+    }
+    return false;
+}
+
 static enum masked mask_below(const char *name, enum masked masked)
 {
-    if (strcmp(name, "set_request_headers") == 0)
-        return MASK_VALUES;
-    if (strcmp(name, "jwks") == 0)
-        return MASK_KEY;
-    return masked;
+    static const struct {
+        const char *name;
+        enum masked masked;
+    } rows[] = {{"set_request_headers", MASK_VALUES}, {"jwks", MASK_KEY}, {"jwks_url", MASK_QUERY},
+                {"proxy", MASK_USER}};
+
+    for (size_t i = 0; masked == MASK_NONE && i < ARRAY_LEN(rows); i++)
+        if (strcmp(name, rows[i].name) == 0)
+            return rows[i].masked;
+    return masked == MASK_NONE && is_secret(name) ? MASK_VALUES : masked;
 }
 
 static void add_node(struct tg_buf *out, const cJSON *node, unsigned depth, enum masked masked);
@@ -205,6 +263,15 @@ static bool is_list_section(const struct tg_settings_section *section)
     return strcmp(section->place + len - 2, "[]") == 0 || (len > 5 && strcmp(section->place + len - 5, ".NAME") == 0);
 }
 
+/* Whether a section means nothing by itself: unsaid it is not in force, and its defaults are nobody's. */
+static bool needs_saying(const struct tg_settings_section *section)
+{
+    for (size_t i = 0; i < *section->count; i++)
+        if (section->rows[i].flags & TG_SET_REQUIRED)
+            return true;
+    return false;
+}
+
 static void print_row(struct printing *p, const struct tg_settings_section *section, const struct tg_setting *row,
                       const cJSON *node, unsigned depth)
 {
@@ -212,7 +279,7 @@ static void print_row(struct printing *p, const struct tg_settings_section *sect
     const cJSON *value = tg_json_get(node, row->name);
     bool said = value && !cJSON_IsNull(value);
 
-    if (row->kind == TG_SET_LATER || (!said && !row->dflt && (!inner || is_list_section(inner))))
+    if (row->kind == TG_SET_LATER || (!said && !row->dflt && (!inner || is_list_section(inner) || needs_saying(inner))))
         return;
     indent(p->out, depth);
     tg_buf_addf(p->out, "%s:", row->name);
@@ -260,7 +327,8 @@ static bool says_default(const struct tg_settings_section *section, const struct
     if (strcmp(section->place, "routes[]") == 0)
         return false;
     if (strcmp(section->place, "identity_providers.NAME") != 0 ||
-        (strcmp(row->name, "max_stale") != 0 && strcmp(row->name, "allow_http") != 0))
+        (strcmp(row->name, "max_stale") != 0 && strcmp(row->name, "allow_http") != 0 &&
+         strcmp(row->name, "timeout") != 0))
         return true;
     return !tg_json_get(node, "jwks_file") && !tg_json_get(node, "jwks") && !tg_json_get(node, "public_key_file") &&
            !tg_json_get(node, "secret_file");

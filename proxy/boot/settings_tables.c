@@ -9,7 +9,8 @@
 #define MEBI (INT64_C(1) << 20)
 
 #define LATER(name, help) {name, TG_SET_LATER, 0, NULL, 0, 0, NULL, 0, help}
-#define LISTENER_TLS "the listener speaks plain HTTP; put TLS in front of it"
+#define IN_A_FILE "put it in a file and name that: certificate_file and certificate_key_file"
+#define CLIENT_CA "write downstream_mtls: {ca_file: ...}"
 #define LOGIN "there is no login and no session here; name who signs the tokens in identity_providers"
 
 #define ROW(member, name, kind, dflt, help) \
@@ -33,19 +34,21 @@ const struct tg_setting settings_root[] = {
     ROW_ENUM(forward_authorization, "forward_authorization", "keep", "keep|strip",
              "the caller's token to the services"),
     ROW(trusted_proxies, "trusted_proxies", STRINGS, "[]", "networks whose X-Forwarded-* are believed"),
+    ROW(refuse_exposed_upstream, "refuse_exposed_upstream", BOOL, "false",
+        "do not serve while a service on this host answers where others can reach it too"),
     ROW(timeouts, "timeouts", NODE, NULL, "how long to wait for what"),
     ROW(limits, "limits", NODE, NULL, "sizes and counts that are refused above"),
     ROW(drain, "drain", NODE, NULL, "how to stop"),
     ROW(access_log, "access_log", NODE, NULL, "one line a request"),
     ROW(log, "log", NODE, NULL, "the program's own log, to standard error"),
+    ROW(certificate_file, "certificate_file", FILE, NULL, "the listeners' certificate and its chain, in PEM: TLS"),
+    ROW(certificate_key_file, "certificate_key_file", FILE, NULL, "its private key; nobody else may read it"),
+    ROW(certificates, "certificates", NODE, NULL, "several, chosen by the name that a client asks for"),
+    ROW(downstream_mtls, "downstream_mtls", NODE, NULL, "ask clients for a certificate"),
     ROW_ENUM(error_format, "error_format", "zero", TG_ERROR_FORMAT_CHOICES, "shape of tollgate's own answers"),
     ROW(realm, "realm", STRING, "tollgate", "realm of WWW-Authenticate"),
     ROW(state_dir, "state_dir", PATH, NULL, "folder for keys last fetched; absent: memory only"),
     /* of later versions */
-    LATER("certificate_file", LISTENER_TLS),
-    LATER("certificate_key_file", LISTENER_TLS),
-    LATER("certificates", LISTENER_TLS),
-    LATER("downstream_mtls", LISTENER_TLS),
     LATER("signing_key", "there is no signed assertion; use jwt_claims_headers"),
     LATER("signing_key_file", "there is no signed assertion; use jwt_claims_headers"),
     LATER("personal_access_tokens", "only tokens signed by an identity provider are verified"),
@@ -64,8 +67,14 @@ const struct tg_setting settings_root[] = {
     LATER("cookie_secret_file", LOGIN),
     LATER("shared_secret", LOGIN),
     LATER("shared_secret_file", LOGIN),
-    LATER("autocert", LISTENER_TLS),
-    LATER("insecure_server", "the listener always speaks plain HTTP; leave this out"),
+    LATER("certificate", IN_A_FILE),
+    LATER("certificate_key", IN_A_FILE),
+    LATER("autocert", "certificates are got by others; their files are read again when they change"),
+    LATER("insecure_server", "the listener speaks plain HTTP when no certificate is given; leave this out"),
+    LATER("client_ca", CLIENT_CA),
+    LATER("client_ca_file", CLIENT_CA),
+    LATER("client_crl", CLIENT_CA),
+    LATER("client_crl_file", CLIENT_CA),
     LATER("metrics_address", "metrics are at health_address"),
     LATER("log_level", "write log: {level: info}"),
     LATER("set_response_headers", "set them in a route"),
@@ -124,6 +133,36 @@ const struct tg_setting settings_log[] = {
 };
 const size_t settings_log_count = ARRAY_LEN(settings_log);
 
+#define ROW(member, name, flags, help) \
+    TG_SETTING(struct certificate_text, member, name, TG_SET_FILE, NULL, 0, 0, NULL, flags, help)
+const struct tg_setting settings_certificate[] = {
+    ROW(certificate_file, "certificate_file", TG_SET_REQUIRED, "the certificate and its chain, in PEM, leaf first"),
+    ROW(certificate_key_file, "certificate_key_file", TG_SET_REQUIRED, "its private key; nobody else may read it"),
+    LATER("cert", IN_A_FILE),
+    LATER("key", IN_A_FILE),
+    LATER("certificate", IN_A_FILE),
+    LATER("certificate_key", IN_A_FILE),
+};
+const size_t settings_certificate_count = ARRAY_LEN(settings_certificate);
+#undef ROW
+
+const struct tg_setting settings_mtls[] = {
+    TG_SETTING(struct mtls_text, ca_file, "ca_file", TG_SET_FILE, NULL, 0, 0, NULL, TG_SET_REQUIRED,
+               "who signs the clients' certificates, in PEM"),
+    TG_SETTING(struct mtls_text, crl_file, "crl_file", TG_SET_FILE, NULL, 0, 0, NULL, 0,
+               "which of them were revoked, in PEM"),
+    TG_SETTING(struct mtls_text, enforcement, "enforcement", TG_SET_ENUM, "policy_with_default_deny", 0, 0,
+               "policy_with_default_deny|policy|reject_connection", 0,
+               "without a valid one: every route denies, policies decide alone, or the handshake fails"),
+    TG_SETTING(struct mtls_text, max_verify_depth, "max_verify_depth", TG_SET_COUNT, "1", 0, 100, NULL, 0,
+               "CA certificates above a client's own, the trusted one included; 0: no limit"),
+    LATER("ca", "put it in a file and name that: ca_file"),
+    LATER("crl", "put it in a file and name that: crl_file"),
+    LATER("match_subject_alt_names", "write a policy: client_certificate: {san_dns: ...}, {san_email: ...}, "
+                                     "{san_uri: ...}"),
+};
+const size_t settings_mtls_count = ARRAY_LEN(settings_mtls);
+
 #define SECTION(place, rows, about) {place, about, rows, &rows##_count}
 const struct tg_settings_section tg_settings_sections[] = {
     SECTION("", settings_root, "the top of the file"),
@@ -135,6 +174,10 @@ const struct tg_settings_section tg_settings_sections[] = {
     {"rate_limits", "how many requests whom", tg_rate_limit_settings, &tg_rate_limit_setting_count},
     {"rate_limits.tiers[]", "the first tier whose `when` holds counts; \"unauthenticated\" counts requests without an "
      "identity by client address", tg_tier_settings, &tg_tier_setting_count},
+    {"certificates[]", "certificates of the listeners: the one whose names fit the name a client asks for, else the "
+     "first of all", settings_certificate, &settings_certificate_count},
+    SECTION("downstream_mtls", settings_mtls, "certificates of clients: who signs them, and what becomes of a client "
+            "without a valid one"),
     SECTION("timeouts", settings_timeouts, "how long to wait for what"),
     SECTION("limits", settings_limits, "sizes and counts that are refused above"),
     SECTION("drain", settings_drain, "how to stop: readiness says no, then no new connections, then the end"),

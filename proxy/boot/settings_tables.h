@@ -7,11 +7,22 @@
 struct root_text {                                       /* the top of the file, as written */
     struct tg_strings addresses, trusted_proxies;
     struct tg_slice health_address, realm, state_dir, policies_dir;
+    struct tg_slice certificate_file, certificate_key_file;
     uint64_t workers;
-    bool pass_identity_headers;
+    bool pass_identity_headers, refuse_exposed_upstream;
     int forward_authorization, error_format;
     const cJSON *upstream, *providers, *policies, *routes, *rate_limits, *claims_headers;
+    const cJSON *certificates, *downstream_mtls;
     const cJSON *timeouts, *limits, *drain, *access_log, *log;
+};
+struct certificate_text {
+    struct tg_slice certificate_file, certificate_key_file;
+};
+enum mtls_enforcement { MTLS_POLICY_WITH_DEFAULT_DENY, MTLS_POLICY, MTLS_REJECT_CONNECTION };
+struct mtls_text {
+    struct tg_slice ca_file, crl_file;
+    int enforcement;                                     /* enum mtls_enforcement */
+    uint64_t max_verify_depth;
 };
 struct drain_text {
     int64_t delay_ms, timeout_ms;
@@ -26,9 +37,14 @@ struct log_text {
 extern const char *const settings_log_levels[];
 
 extern const struct tg_setting settings_root[], settings_timeouts[], settings_limits[], settings_drain[],
-    settings_access_log[], settings_log[];
+    settings_access_log[], settings_log[], settings_certificate[], settings_mtls[];
 extern const size_t settings_root_count, settings_timeouts_count, settings_limits_count, settings_drain_count,
-    settings_access_log_count, settings_log_count;
+    settings_access_log_count, settings_log_count, settings_certificate_count, settings_mtls_count;
+
+/* ---- settings_tls.c ---- */
+/* Certificates and downstream_mtls to config->tls and what routes must know of them; before the routes are read. */
+void settings_read_tls(const struct tg_tree *tree, const struct root_text *root, struct tg_settings *out,
+                       struct tg_problems *problems);
 
 /* ---- for printing: which section a row opens ---- */
 /* The section that `row` of `section` holds ("timeouts"), or each element of it ("routes[]"); NULL: none. */

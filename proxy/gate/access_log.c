@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "internal.h"
 
+#define SUBJECT_BYTES 256                                /* of a client's certificate: the client chose its length */
+
 static void add_text(struct tg_buf *b, const char *name, struct tg_slice value)
 {
     if (value.len == 0)
@@ -24,6 +26,34 @@ static void add_ms(struct tg_buf *b, const char *name, int64_t us)
     tg_buf_addf(b, ",\"%s\":%lld.%03d", name, (long long)(us / 1000), (int)(us % 1000));
 }
 
+void tg_access_log_tls(const struct tg_tls_facts *facts, struct tg_buf *out)
+{
+    const struct tg_cert *cert = facts->certificate;
+
+    add_text(out, "tls_version", tg_slice_str(facts->version));
+    add_text(out, "tls_cipher", tg_slice_str(facts->cipher));
+    add_text(out, "sni", facts->server_name);
+    if (!cert)
+        return;
+    add_text(out, "client_cert_fingerprint", tg_slice_str(cert->fingerprint));
+    add_text(out, "client_cert_subject",
+             tg_slice(cert->subject.ptr, cert->subject.len < SUBJECT_BYTES ? cert->subject.len : SUBJECT_BYTES));
+}
+
+static void add_certificate_state(struct tg_buf *b, const struct tg_exchange *ex)
+{
+    static const char *const names[] = {"valid", "missing", "invalid: "};
+    struct tg_buf text = {0};
+    const char *why;
+
+    if (!ex->rt || !ex->rt->config->route_defaults.client_ca)
+        return;
+    tg_buf_adds(&text, names[tg_conn_tls_certificate(ex, &why)]);
+    tg_buf_adds(&text, why ? why : "");
+    add_text(b, "client_cert", tg_buf_slice(&text));
+    tg_buf_fini(&text);
+}
+
 static void add_request(struct tg_buf *b, struct tg_exchange *ex)
 {
     char ip[TG_IP_TEXT];
@@ -37,6 +67,9 @@ static void add_request(struct tg_buf *b, struct tg_exchange *ex)
     add_text(b, "host", ex->head.authority);
     add_text(b, "path", ex->path);
     tg_buf_addf(b, ",\"proto\":\"HTTP/1.%u\"", ex->head.minor);
+    if (ex->conn->tls)
+        tg_buf_add_slice(b, tg_buf_slice(&ex->conn->tls->log));
+    add_certificate_state(b, ex);
     if (ex->route)
         add_text(b, "route", ex->route->name);
 }

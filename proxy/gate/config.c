@@ -23,6 +23,8 @@ void tg_config_unref(struct tg_config *c)
     if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
     tg_providers_fini(&c->providers);
+    tg_routes_fini(c->routes);
+    tg_tls_server_unref(c->tls);
     tg_arena_fini(&c->arena);
     tg_tree_free(c->tree);
     free(c);

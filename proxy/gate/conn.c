@@ -1,5 +1,6 @@
 /*
- * conn - a client connection from accept to its end: counted, bounded, handed to its protocol (HTTP/1.1 now).
+ * conn - a client connection from accept to its end: counted, bounded, handed to its protocol (HTTP/1.1 now, with TLS
+ * below it or not).
  *
  * Invariant: a closed connection's memory is freed from the loop, so that nobody on the stack loses it under their
  * feet.
@@ -118,6 +119,7 @@ static void free_conn(struct tg_deferred *d)
     if (conn->next)
         conn->next->prev = conn->prev;
     gate->conn_count--;
+    tg_conn_tls_free(conn->tls);
     free(conn);
 }
 

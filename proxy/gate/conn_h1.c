@@ -189,12 +189,14 @@ static bool take_head(struct tg_conn *conn, struct tg_slice *in)
     if (st == TG_AGAIN) {
         if (conn->state != CONN_HEAD) {
             conn->state = CONN_HEAD;
-            arm(conn, timeouts_of(conn).head_ms);
+            if (!conn->first)
+                arm(conn, timeouts_of(conn).head_ms);
         }
         tg_stream_resume(&conn->stream);
         return false;
     }
     conn->scanned = 0;
+    conn->first = false;
     if (st != TG_OK) {
         in->len = 0;
         refuse_head(conn, TG_REFUSE_HEAD, refusal);
@@ -365,6 +367,25 @@ static void on_drained(struct tg_stream *s)
         tg_exchange_client_drained(conn->ex);
 }
 
+static const struct tg_stream_events stream_events;
+
+/* Of the handshake: the first request follows, or there will be none. */
+static void on_connected(struct tg_stream *s, int error)
+{
+    struct tg_conn *conn = conn_of(s);
+
+    if (error == 0) {
+        tg_conn_tls_done(conn);
+        conn->state = CONN_IDLE;
+        if (conn->gate->draining)
+            arm(conn, TG_DRAIN_IDLE_MS);
+    } else if (tg_conn_tls_failed(conn, &stream_events)) {
+        linger(conn);
+    } else {
+        tg_conn_close(conn, true);
+    }
+}
+
 static void on_broken(struct tg_stream *s)
 {
     tg_conn_close(conn_of(s), true);
@@ -375,7 +396,11 @@ static void on_deadline(struct tg_deadline *d)
     struct tg_conn *conn = (struct tg_conn *)((char *)d - offsetof(struct tg_conn, deadline));
 
     if (conn->state == CONN_HEAD) {
+        conn->first = false;
         refuse_head(conn, TG_REFUSE_SLOW_HEAD, 408);
+    } else if (conn->state == CONN_HANDSHAKE) {
+        tg_conn_tls_slow(conn);
+        tg_conn_close(conn, true);
     } else if (conn->unread) {
         if (tg_stream_unread(&conn->stream) < conn->unread)
             await_reader(conn);                          /* slow, but it reads */
@@ -390,14 +415,22 @@ static void on_deadline(struct tg_deadline *d)
 }
 
 static const struct tg_stream_events stream_events = {
-    .readable = on_readable, .drained = on_drained, .broken = on_broken};
+    .readable = on_readable, .drained = on_drained, .connected = on_connected, .broken = on_broken};
 
 void tg_conn_h1_start(struct tg_conn *conn)
 {
+    struct tg_gate *gate = conn->gate;
+    struct tg_tls_server *tls = gate->runtime ? gate->runtime->config->tls : NULL;
     int fd = conn->stream.fd;
 
     conn->deadline.expired = on_deadline;
     conn->later.run = run_next;
-    tg_stream_open(&conn->stream, conn->gate->worker, fd, &stream_events);
+    if (tls) {
+        conn->state = CONN_HANDSHAKE;
+        conn->first = true;
+        tg_stream_open_tls(&conn->stream, gate->worker, fd, &stream_events, tls);
+    } else {
+        tg_stream_open(&conn->stream, gate->worker, fd, &stream_events);
+    }
     arm(conn, timeouts_of(conn).head_ms);
 }

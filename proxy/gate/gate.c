@@ -59,8 +59,12 @@ void tg_gate_drain(struct tg_gate *gate)
 
     gate->draining = true;
     for (struct tg_conn *conn = gate->conns; conn; conn = conn->next) {
+        int64_t soon_ms = w->now_ms + TG_DRAIN_HANDSHAKE_MS;
+
         if (conn->state == CONN_IDLE)
             tg_deadline_set(&w->wheel, &conn->deadline, w->now_ms + TG_DRAIN_IDLE_MS);
+        else if (conn->state == CONN_HANDSHAKE && conn->deadline.at_ms > soon_ms)
+            tg_deadline_set(&w->wheel, &conn->deadline, soon_ms);
     }
 }
 

@@ -42,13 +42,24 @@ void tg_runtime_unref(struct tg_runtime *rt);            /* NULL is fine */
 #define TG_BLOCK_BYTES 12288                             /* an exchange and the first of its arena */
 #define TG_BLOCKS_KEPT 256
 #define TG_DRAIN_IDLE_MS 500                             /* a request may be on its way on an idle connection */
+#define TG_DRAIN_HANDSHAKE_MS 2000
 struct tg_block {
     struct tg_block *next;
+};
+enum tg_handshake {                                      /* how one ended, for the metric */
+    TG_HANDSHAKE_OK,
+    TG_HANDSHAKE_RESUMED,
+    TG_HANDSHAKE_FAILED,
+    TG_HANDSHAKE_PLAIN_HTTP,                             /* the client spoke HTTP without TLS */
+    TG_HANDSHAKE_TIMEOUT,
+    TG_HANDSHAKE_GONE,                                   /* the client went away */
+    TG_HANDSHAKE_COUNT
 };
 struct tg_gate_metrics {
     struct tg_series *connections, *connections_refused, *framing_errors;
     struct tg_series *decisions[8];
-    struct tg_series *limited, *admitted;
+    struct tg_series *limited, *admitted, *untrusted_forwarded;
+    struct tg_series *handshakes[TG_HANDSHAKE_COUNT];
 };
 struct tg_gate {
     struct tg_worker *worker;
@@ -69,12 +80,15 @@ struct tg_gate {
     char date[30];
     unsigned cell;                                       /* of metrics */
     struct tg_gate_metrics metrics;
+    unsigned handshakes_failed;                          /* since they were last told */
+    int64_t tell_handshakes_ms;                          /* not before */
 };
 struct tg_slice tg_gate_date(struct tg_gate *gate);      /* IMF-fixdate of now */
 
 /* ---- connection ---- */
 enum tg_conn_state {
     CONN_IDLE,                                           /* between requests */
+    CONN_HANDSHAKE,                                      /* of TLS, before the first request */
     CONN_HEAD,                                           /* a part of a head is here */
     CONN_BUSY,                                           /* an exchange runs */
     CONN_FLUSH,                                          /* the answer is not yet with the client */
@@ -82,8 +96,16 @@ enum tg_conn_state {
     CONN_TUNNEL,
     CONN_CLOSED,
 };
+/* What a handshake found out, for as long as the connection's requests are logged. */
+struct tg_conn_tls {
+    struct tg_buf log;                                   /* members of a log line, from the comma on */
+    uint8_t peer;                                        /* enum tg_tls_peer */
+    char *peer_error;                                    /* NULL: none */
+    int64_t peer_until_s;                                /* the end of a client's certificate */
+};
 struct tg_conn {
     struct tg_stream stream;
+    struct tg_conn_tls *tls;                             /* NULL: plain, or the handshake is not over */
     struct tg_deadline deadline;
     struct tg_deferred later;                            /* go on with the next request, or free */
     struct tg_gate *gate;
@@ -95,6 +117,7 @@ struct tg_conn {
     bool close;                                          /* after the answer under way */
     bool counted_address;
     bool reading_body;
+    bool first;                                          /* no head yet: its time began with the handshake */
     size_t scanned;
     size_t lingered;
     size_t unread;                                       /* when its deadline was set; 0: it is not what we wait for */
@@ -140,6 +163,8 @@ enum tg_refusal {
     TG_REFUSE_INVALID,
     TG_REFUSE_LIMIT,
     TG_REFUSE_DENIED,
+    TG_REFUSE_CERTIFICATE_MISSING,                       /* denied because there is no client certificate */
+    TG_REFUSE_CERTIFICATE_INVALID,
     TG_REFUSE_WEBSOCKET,
     TG_REFUSE_NO_KEYS,
     TG_REFUSE_NOT_READY,
@@ -259,9 +284,24 @@ void tg_forward_body_end(struct tg_exchange *ex, const struct tg_head *trailers)
 
 extern const struct tg_client_ops tg_conn_h1_ops;
 void tg_conn_h1_start(struct tg_conn *conn);             /* reads requests from a connection that was set up */
+/* conn_tls.c: the handshake is over: counted, and conn->tls made. */
+void tg_conn_tls_done(struct tg_conn *conn);
+/*
+ * It failed. True: the stream is plain now, with the last words in it, and is to be ended when the client has read
+ * them; false: close it.
+ */
+bool tg_conn_tls_failed(struct tg_conn *conn, const struct tg_stream_events *events);
+void tg_conn_tls_slow(struct tg_conn *conn);             /* the client did not finish it in time */
+void tg_conn_tls_free(struct tg_conn_tls *tls);          /* NULL is fine */
+/*
+ * What the client's certificate is worth to this request, under the configuration it began under: another than the one
+ * of the handshake may ask for more, and a certificate ends. `why`: in words when INVALID, else NULL.
+ */
+enum tg_client_cert tg_conn_tls_certificate(const struct tg_exchange *ex, const char **why);
 /* Sets the deadline that fits what the connection waits for; `progress`: the client has just done its part. */
 void tg_conn_h1_plan(struct tg_conn *conn, bool progress);
 void tg_conn_h1_answered(struct tg_conn *conn);          /* the answer was said whole: what comes next */
 void tg_access_log(struct tg_exchange *ex);
+void tg_access_log_tls(const struct tg_tls_facts *facts, struct tg_buf *out); /* for every line of a connection */
 void tg_gate_metrics_init(struct tg_gate *gate);
 void tg_metrics_count(struct tg_exchange *ex);

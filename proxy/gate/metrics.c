@@ -22,6 +22,7 @@ static struct tg_series *labelled(const char *name, const char *help, const char
 
 void tg_gate_metrics_init(struct tg_gate *gate)
 {
+    static const char *const handshakes[] = {"ok", "resumed", "failed", "plain_http", "timeout", "gone"};
     struct tg_gate_metrics *m = &gate->metrics;
 
     m->connections = plain(TG_GAUGE, "tollgate_connections_active", "Open client connections.");
@@ -36,7 +37,13 @@ void tg_gate_metrics_init(struct tg_gate *gate)
                                       tg_decided_name(i));
     m->admitted =
         labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "admitted");
+    for (unsigned i = 0; i < TG_HANDSHAKE_COUNT; i++)
+        m->handshakes[i] = labelled("tollgate_tls_handshakes_total", "TLS handshakes with clients by how they ended.",
+                                    "result", handshakes[i]);
     m->limited = labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "limited");
+    m->untrusted_forwarded =
+        plain(TG_COUNTER, "tollgate_untrusted_forwarded_total",
+              "Requests with X-Forwarded-For or Forwarded from an address that is not in trusted_proxies.");
 }
 
 static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_slice route, unsigned method,

@@ -18,7 +18,9 @@ static void bind_route(struct tg_runtime *rt, const struct tg_route *route)
         const struct tg_target *target = &route->targets[i];
 
         if (!target->echo)
-            tg_cluster_add(cluster, tg_pool_endpoint(rt->gate->pool, &target->url), target->weight);
+            tg_cluster_add(cluster, tg_pool_endpoint(rt->gate->pool, &target->url,
+                                                     target->url.tls ? route->tls : NULL, target->tls_name),
+                           target->weight);
     }
     rt->clusters[route->index] = cluster;
     rt->call_limits[route->index] = (struct tg_call_limits){

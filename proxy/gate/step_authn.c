@@ -44,7 +44,11 @@ static void gather_facts(struct tg_exchange *ex)
 {
     struct tg_facts *f = &ex->facts;
     const struct tg_identity *id = ex->identity;
+    const struct tg_tls_facts *tls = tg_stream_tls(&ex->conn->stream);
+    const char *why;
 
+    f->client_cert = tg_conn_tls_certificate(ex, &why);
+    f->certificate = tls ? tls->certificate : NULL;
     f->method = ex->head.method;
     f->path = ex->path_decoded;
     f->source_ip = ex->client_ip;

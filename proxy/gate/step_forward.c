@@ -2,8 +2,9 @@
  * step_forward - the request goes on to an upstream and its answer comes back.
  *
  * A request is sent again on another connection only when nothing of an answer was seen and sending it twice does no
- * harm: a refused connection (nothing was sent), or a pooled connection that died under an idempotent method (RFC 9110
- * §9.2.2) whose body, if any, is still here whole. Both directions stream; what one side cannot take pauses the other.
+ * harm: a refused connection or one without the TLS that was asked for (nothing was sent), or a pooled connection that
+ * died under an idempotent method (RFC 9110 §9.2.2) whose body, if any, is still here whole. Both directions stream;
+ * what one side cannot take pauses the other.
  */
 #include "base/hash.h"
 #include "internal.h"
@@ -54,7 +55,7 @@ static size_t identity_fields(struct tg_exchange *ex, struct tg_field **out)
 static struct tg_slice upstream_path(struct tg_exchange *ex, const struct tg_target *target)
 {
     const struct tg_route *route = ex->route;
-    struct tg_slice path = ex->path, base = target->url.path;
+    struct tg_slice path = ex->path, base = target->url.unix_socket ? TG_S("") : target->url.path;
 
     if (path.ptr[0] == '*')                              /* OPTIONS * is about the server, not a place in it */
         return path;
@@ -105,6 +106,7 @@ struct tg_slice tg_forward_head(struct tg_exchange *ex, const struct tg_target *
         .host = host,
         .client = ex->conn->peer,
         .peer_trusted = ex->peer_trusted,
+        .tls = ex->conn->tls != NULL,
         .client_authority = ex->head.authority,
         .request_id = ex->request_id,
         .traceparent = ex->traceparent,
@@ -290,7 +292,8 @@ static bool idempotent(const struct tg_head *head)
 static bool try_again(struct tg_exchange *ex)
 {
     bool was_reused = ex->call.reused;
-    bool refused = ex->fault == TG_CALL_REFUSED || ex->fault == TG_CALL_CONNECT_TIMEOUT;
+    bool refused = !ex->call.sent && (ex->fault == TG_CALL_REFUSED || ex->fault == TG_CALL_CONNECT_TIMEOUT ||
+                                      ex->fault == TG_CALL_TLS);
 
     if (ex->head_sent || ex->attempts >= MAX_ATTEMPTS)
         return false;

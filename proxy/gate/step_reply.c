@@ -37,6 +37,10 @@ static const struct refusal {
                            false},
     [TG_REFUSE_LIMIT] = {"rate-limited", 429, "rate limit exceeded", CHALLENGE_NONE, NULL, false},
     [TG_REFUSE_DENIED] = {"denied", 403, "access denied by policy", CHALLENGE_NONE, NULL, false},
+    [TG_REFUSE_CERTIFICATE_MISSING] = {"certificate-required", 403, "a client certificate is required", CHALLENGE_NONE,
+                                       NULL, false},
+    [TG_REFUSE_CERTIFICATE_INVALID] = {"certificate-invalid", 403, "the client certificate is not valid",
+                                       CHALLENGE_NONE, NULL, false},
     [TG_REFUSE_WEBSOCKET] = {"websocket", 403, "websockets are not allowed here", CHALLENGE_NONE, NULL, false},
     [TG_REFUSE_NO_KEYS] = {"no-keys", 503, "tokens cannot be verified at the moment", CHALLENGE_NONE, NULL, false},
     [TG_REFUSE_NOT_READY] = {"not-ready", 503, "not ready", CHALLENGE_NONE, NULL, true},
@@ -237,9 +241,10 @@ static struct tg_slice lower(struct tg_arena *arena, const char *text)
 static struct tg_slice details_of(struct tg_exchange *ex, const struct refusal *r)
 {
     int i = ex->verdict.policy;
+    bool denied = ex->refusal == TG_REFUSE_DENIED || ex->refusal == TG_REFUSE_CERTIFICATE_MISSING ||
+                  ex->refusal == TG_REFUSE_CERTIFICATE_INVALID;
 
-    if (ex->refusal != TG_REFUSE_DENIED || !ex->route->show_error_details || i < 0 ||
-        (size_t)i >= ex->route->policy_count)
+    if (!denied || !ex->route->show_error_details || i < 0 || (size_t)i >= ex->route->policy_count)
         return tg_slice_str(r->details);
     const struct tg_policy_text *text = &ex->route->policy_texts[i];
 

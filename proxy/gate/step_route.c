@@ -4,7 +4,12 @@
  * Refused here: TRACE and CONNECT (405), a path with two readings (400), no route (404).
  */
 #include "base/digest.h"
+#include "base/log.h"
 #include "internal.h"
+
+#define HTTPS_PORT 443                                   /* of a request that says none */
+
+#define FORWARDED_SEEN (UINT64_C(1) << TG_FIELD_X_FORWARDED_FOR | UINT64_C(1) << TG_FIELD_FORWARDED)
 
 static bool in_any(const struct tg_cidr *list, size_t count, const struct tg_ip *ip)
 {
@@ -13,6 +18,27 @@ static bool in_any(const struct tg_cidr *list, size_t count, const struct tg_ip 
             return true;
     }
     return false;
+}
+
+/*
+ * Somebody in front of us tells who calls and is not believed: probably an ingress that nobody named. A unix socket's
+ * peer has no address to name.
+ */
+static void note_untrusted(struct tg_exchange *ex)
+{
+    static atomic_bool told;                             /* once a process, whatever the worker */
+    char peer[TG_IP_TEXT];
+
+    if (ex->conn->peer.family == 0)
+        return;
+    tg_metric_add(ex->gate->metrics.untrusted_forwarded, ex->gate->cell, 1);
+    if (atomic_load_explicit(&told, memory_order_relaxed) || atomic_exchange(&told, true))
+        return;
+    tg_ip_format(&ex->conn->peer, peer);
+    tg_log(TG_LOG_WARN,
+           "X-Forwarded-For is not believed from an address that is not in trusted_proxies: all callers behind it "
+           "share one rate-limit bucket; if this is your ingress or load balancer, add its network to trusted_proxies",
+           TG_F_STR("peer", peer));
 }
 
 /* A fresh W3C trace: 00-<16 random bytes>-<8 random bytes>-01. */
@@ -64,6 +90,8 @@ enum tg_next tg_step_route(struct tg_exchange *ex)
         if (c->trusted_count && in_any(c->trusted_proxies, c->trusted_count, &ex->conn->peer)) {
             ex->peer_trusted = true;
             ex->client_ip = tg_forward_client_ip(h, &ex->conn->peer, c->trusted_proxies, c->trusted_count);
+        } else if (h->seen & FORWARDED_SEEN) {
+            note_untrusted(ex);
         }
     }
     tg_give_ids(ex);
@@ -86,6 +114,8 @@ enum tg_next tg_step_route(struct tg_exchange *ex)
 
     if (!hostless && !tg_uri_split_authority(h->authority, &ex->host, &ex->port))
         return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
+    if (ex->port < 0 && ex->conn->tls)
+        ex->port = HTTPS_PORT;
     switch (tg_routes_find(ex->rt->config->routes, ex->host, ex->port, ex->path, &ex->arena, &ex->route)) {
     case TG_ROUTE_NONE:
         return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);

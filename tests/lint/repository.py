@@ -8,8 +8,8 @@ import subprocess
 
 def check():
     problems = []
-    lock = "tests/oidc/package-lock.json"
-    if os.path.exists(lock):
+    for lock in ("tests/oidc", "tests/container", "docker/issuer"):
+        lock += "/package-lock.json"
         with open(lock, encoding="utf-8") as f:
             packages = json.load(f)["packages"]
         for name, package in packages.items():

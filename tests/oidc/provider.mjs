@@ -5,10 +5,11 @@
  * tokens are signed: urn:test:rs256, urn:test:es256, urn:test:eddsa give `typ: at+jwt` (RFC 9068), urn:test:opaque gives
  * an opaque one.
  *
- *   node provider.mjs PORT [KEYS.json]
+ *   node provider.mjs PORT [KEYS.json [ISSUER]]
  *
  * KEYS.json: a file with the private key set; made when absent. Starting again with the same file keeps the keys, with
- * another one is a rotation. Prints `ready` when it serves.
+ * another one is a rotation. ISSUER: its public URL, when it stands behind a proxy that speaks TLS for it. Prints `ready`
+ * when it serves.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { exportJWK, generateKeyPair } from 'jose';
@@ -16,7 +17,7 @@ import Provider from 'oidc-provider';
 
 const port = Number(process.argv[2]);
 const keysFile = process.argv[3];
-const issuer = `http://127.0.0.1:${port}`;
+const issuer = process.argv[4] ?? `http://127.0.0.1:${port}`;
 
 const RESOURCES = { 'urn:test:rs256': 'RS256', 'urn:test:es256': 'ES256', 'urn:test:eddsa': 'EdDSA', 'urn:test:opaque': null };
 const CLIENTS = [
@@ -79,4 +80,5 @@ const provider = new Provider(issuer, {
     return CLIENTS.find(({ id }) => id === token.clientId)?.claims;
   },
 });
+provider.proxy = Boolean(process.argv[4]); // then X-Forwarded-Proto and -Host are believed
 provider.listen(port, '127.0.0.1', () => console.log('ready'));

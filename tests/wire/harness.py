@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -418,6 +419,47 @@ class Client:
         self.close()
 
 
+def tls_context(trust, cert=None, version=None, alpn=("http/1.1",)):
+    """For a client that trusts the file `trust` and shows `cert` (certs.Files); `version`: "1.2" or "1.3" alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(trust)
+    if cert:
+        context.load_cert_chain(cert.chain, cert.key)
+    if version:
+        only = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
+        context.minimum_version = context.maximum_version = only
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+class TlsClient(Client):
+    """The same over TLS. An alert is the end of the stream; `alert` is then what it said."""
+
+    def __init__(self, port, context, name="app.test", session=None, **kwargs):
+        super().__init__(port, **kwargs)
+        self.alert = None
+        try:
+            self.sock = context.wrap_socket(self.sock, server_hostname=name, session=session)
+        except BaseException:
+            self.sock.close()
+            raise
+
+    def fill(self, timeout=None):
+        try:
+            return super().fill(timeout)
+        except ssl.SSLError as e:
+            self.eof, self.alert = True, str(e)
+            return False
+
+    def send(self, data):
+        try:
+            return super().send(data)
+        except ssl.SSLError as e:
+            self.alert = str(e)
+            return self
+
+
 def request(method="GET", target="/", fields=(), body=None, host="app.test"):
     """The bytes of one request. `body`: bytes, sent with Content-Length."""
     head = "%s %s HTTP/1.1\r\n" % (method, target)
@@ -432,6 +474,15 @@ def request(method="GET", target="/", fields=(), body=None, host="app.test"):
 def ask(port, method="GET", target="/", fields=(), body=None, host="app.test", timeout=10.0, **connect):
     """One request on a connection of its own."""
     with Client(port, timeout=timeout, **connect) as c:
+        c.request(method, target, list(fields) + [("Connection", "close")], body, host)
+        return c.response(head=method == "HEAD")
+
+
+def ask_tls(
+    port, context, method="GET", target="/", fields=(), body=None, name="app.test", host="app.test", **kwargs
+):  # fmt: skip
+    """The same over TLS; `name`: what is asked for by SNI and expected in the certificate."""
+    with TlsClient(port, context, name, **kwargs) as c:
         c.request(method, target, list(fields) + [("Connection", "close")], body, host)
         return c.response(head=method == "HEAD")
 

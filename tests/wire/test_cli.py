@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 
+import certs
 from harness import (
     AUDIENCE,
     Case,
@@ -328,6 +329,46 @@ class Commands(Case):
                 code, out, err = run(*args, *(["--claims", json.dumps(claims)] if claims else []))
                 self.assertEqual(json.loads(out)["status"], status, err)
                 self.assertEqual(code, 0 if status == 200 else 1)
+
+    def test_explain_client_certificate(self):
+        """What downstream_mtls asks of a client, with the certificate a person has at hand."""
+        authority = certs.ca(self.dir)
+        server = certs.leaf(self.dir, authority, ["localhost"], "server", usage="server")
+        client = certs.leaf(self.dir, authority, ["orders@a.test", "spiffe://a.test/orders"], "client", usage="client")
+        other = certs.leaf(self.dir, authority, ["payments@a.test"], "other", usage="client")
+        by_name = {"allow": {"and": [{"client_certificate": {"san_email": "orders@a.test"}}]}}
+        routes = [{"name": "orders", "prefix": "/", "to": UP, "policy": by_name}]
+        tls = {"certificate_file": server.chain, "certificate_key_file": server.key}
+        mtls = {"downstream_mtls": {"ca_file": authority.cert}}
+        asked = self.file("asked.json", {**config(routes), **tls, **mtls})
+        unasked = self.file("unasked.json", {**config(routes), **tls})
+        invalid = ("--client-cert-invalid",)
+
+        def explain(path, *args):
+            code, out, err = run("explain", "-c", path, "--path", "/", "--json", *args)
+            return code, json.loads(out) if out else None, err
+
+        for args, status, reason in (
+            (("--client-cert", client.cert), 200, "client-certificate-ok"),
+            (("--client-cert", client.cert) + invalid, 403, "invalid-client-certificate"),
+            (("--client-cert", other.cert), 403, "client-certificate-unauthorized"),
+            (("--client-cert", "none"), 403, "client-certificate-required"),
+            ((), 403, "client-certificate-required"),
+        ):
+            with self.subTest(args):
+                code, told, err = explain(asked, *args)
+                self.assertEqual((told["status"], told["reasons"]), (status, [reason]), err)
+                self.assertEqual(code, 0 if status == 200 else 1)
+        told = explain(asked, "--client-cert", client.cert)[1]
+        self.assertEqual(told["request"]["client_cert"]["fingerprint"], client.fingerprint())
+        code, told, err = explain(unasked)
+        self.assertEqual((code, told["reasons"]), (1, ["client-certificate-unauthorized"]))
+        warning = "client_certificate is never true while no client CA is configured"
+        self.assertIn(warning, "".join(run("check", "-c", unasked)[1:]))
+        self.assertNotIn(warning, "".join(run("check", "-c", asked)[1:]))
+        code, told, err = explain(unasked, "--client-cert", client.cert)
+        self.assertEqual((code, told), (2, None))
+        self.assertIn("there is no downstream_mtls", err)
 
     # ---- dev and healthcheck ----------------------------------------------------------------------------------
     def test_dev(self):

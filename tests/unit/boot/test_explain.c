@@ -152,6 +152,51 @@ static void policy_alone(void **state)
     assert_int_equal(bench.c.code, 78);
 }
 
+/* A policy alone, and the client's certificate. */
+static void client_certificates(void **state)
+{
+    static const char document[] = "{allow: {or: [{client_certificate: {san_email: orders@example.com}}]},\n"
+                                   " deny: {or: [{invalid_client_certificate: true}]}}\n";
+    static const char pem[] = TG_VECTORS "/certificate.pem";
+    static const struct {
+        const char *argv[3];
+        int code;
+        const char *out[2], *err;                        /* parts of them */
+    } table[] = {
+        {{"--client-cert", pem}, 0, {"client    CN=orders.svc", "its certificate is valid"}, ""},
+        {{"--client-cert", pem}, 0,
+         {"saw {\"san_email\":[\"orders@example.com\"]}", "because of client-certificate-ok"}, ""},
+        {{"--client-cert", pem, "--client-cert-invalid"}, 1,
+         {"its certificate is not valid", "deny, because of invalid-client-certificate"}, ""},
+        {{"--client-cert", "none"}, 1, {"client    no certificate", "because of client-certificate-required"}, ""},
+        {{NULL}, 1, {"saw (none)", "because of client-certificate-unauthorized"}, "while no client CA is configured"},
+        {{"--client-cert", "/nowhere"}, 2, {"", ""}, "--client-cert: "},
+        {{"--client-cert-invalid"}, 2, {"", ""}, "needs the certificate"},
+        {{"--client-cert", "none", "--client-cert-invalid"}, 2, {"", ""}, "needs the certificate"},
+    };
+    const char *const as_json[] = {"explain", "--json", "--policy", bench.config, "--client-cert", pem, NULL};
+    static const char *const with_batch[] = {"explain", "--batch", "--client-cert", pem, NULL};
+
+    (void)state;
+    assert_int_equal(tg_file_replace(bench.config, tg_slice(document, sizeof document - 1), 0600, NULL), TG_OK);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        const char *const argv[] = {"explain",        "--policy",       bench.config,     table[i].argv[0],
+                                    table[i].argv[1], table[i].argv[2], NULL};
+
+        capture(&bench.c, tg_cmd_explain, argv, TG_S(""));
+        if (bench.c.code != table[i].code || !strstr(bench.c.out, table[i].out[0]) ||
+            !strstr(bench.c.out, table[i].out[1]) || !strstr(bench.c.err, table[i].err))
+            fail_msg("%zu: %d\n%s\n%s", i, bench.c.code, bench.c.out, bench.c.err);
+        if (table[i].code != 2 && !*table[i].err)
+            assert_string_equal(bench.c.err, "");
+    }
+    capture(&bench.c, tg_cmd_explain, as_json, TG_S(""));
+    assert_non_null(strstr(bench.c.out, "\"fingerprint\":\"fd1e6361bc8224582d51dc25b07c18951c00b9b87ebc3daedc88d22dbc8e"
+                                        "8a0d\",\"valid\":true}"));
+    capture(&bench.c, tg_cmd_explain, with_batch, TG_S(""));
+    assert_int_equal(bench.c.code, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +204,7 @@ int main(void)
         cmocka_unit_test(as_json),
         cmocka_unit_test(with_a_token),
         cmocka_unit_test(policy_alone),
+        cmocka_unit_test(client_certificates),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "base/err.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "boot/commands.h"
 #include "capture.h"
@@ -83,6 +84,14 @@ static const struct {
      "{\"decision\":\"allow\"", NULL},
     {"a certificate of another kind", "{" OPEN ",\"request\":{\"client_cert\":{\"presented\":1}}}",
      "{\"decision\":\"parse_error\"", "client_cert.presented"},
+    {"a certificate that is none", "{" OPEN ",\"request\":{\"client_cert\":{\"presented\":true,\"pem\":\"x\"}}}",
+     "{\"decision\":\"parse_error\"", "request.client_cert.pem: there is no certificate in this PEM text"},
+    {"a broken certificate", "{" OPEN ",\"request\":{\"client_cert\":{\"presented\":true,\"pem\":\"-----BEGIN "
+     "CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\"}}}",
+     "{\"decision\":\"parse_error\"", "request.client_cert.pem: malformed certificate"},
+    {"a certificate that is not presented",
+     "{" OPEN ",\"request\":{\"client_cert\":{\"presented\":false,\"pem\":\"x\"}}}",
+     "{\"decision\":\"parse_error\"", "this certificate is not presented"},
 };
 
 static size_t count_lines(const char *text)
@@ -106,6 +115,47 @@ static void lines(void **state)
             fail_msg("%s: %d %s", cases[i].why, c.code, c.out);
         captured_fini(&c);
     }
+}
+
+/* What the policy sees of a certificate, and of its validity, which are two things. */
+static void certificates(void **state)
+{
+    static const struct {
+        const char *ppl, *facts, *want;
+    } table[] = {
+        {"{\"client_certificate\":{\"san_dns\":\"orders.example.com\"}}",
+         "\"presented\":true,\"ca_configured\":true,\"trusted\":true",
+         "{\"decision\":\"allow\",\"status\":200,\"reasons\":[\"client-certificate-ok\"]"},
+        {"{\"client_certificate\":{\"san_dns\":\"orders.example.com\"}}",
+         "\"presented\":true,\"ca_configured\":true,\"trusted\":false",
+         "{\"decision\":\"allow\",\"status\":200,\"reasons\":[\"client-certificate-ok\"]"},
+        {"{\"client_certificate\":{\"san_dns\":\"payments.example.com\"}}",
+         "\"presented\":true,\"ca_configured\":true,\"trusted\":true",
+         "{\"decision\":\"deny\",\"status\":403,\"reasons\":[\"client-certificate-unauthorized\"]"},
+        {"{\"invalid_client_certificate\":true}", "\"presented\":true,\"ca_configured\":true,\"trusted\":false",
+         "{\"decision\":\"allow\",\"status\":200,\"reasons\":[\"invalid-client-certificate\"]"},
+        {"{\"invalid_client_certificate\":true}", "\"presented\":true,\"ca_configured\":true,\"trusted\":true",
+         "{\"decision\":\"deny\",\"status\":403,\"reasons\":[\"valid-client-certificate\"]"},
+    };
+    struct captured c = {0};
+    struct tg_buf pem = {0};
+
+    (void)state;
+    assert_int_equal(tg_file_read(TG_VECTORS "/certificate.pem", 65536, &pem, NULL), TG_OK);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct tg_buf line = {0};
+
+        tg_buf_addf(&line, "{\"ppl\":{\"allow\":{\"or\":[%s]}},\"request\":{\"client_cert\":{%s,\"pem\":",
+                    table[i].ppl, table[i].facts);
+        tg_json_add_string(&line, tg_buf_slice(&pem));
+        tg_buf_adds(&line, "}}}");
+        capture(&c, tg_cmd_explain, batch, tg_buf_slice(&line));
+        if (strncmp(c.out, table[i].want, strlen(table[i].want)) != 0)
+            fail_msg("%s %s: %s", table[i].ppl, table[i].facts, c.out);
+        captured_fini(&c);
+        tg_buf_fini(&line);
+    }
+    tg_buf_fini(&pem);
 }
 
 /* All at once give the same answers in order; empty lines give none, and the last needs no line end. */
@@ -177,8 +227,8 @@ static void a_line_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines), cmocka_unit_test(together), cmocka_unit_test(every_part_of_a_line),
-        cmocka_unit_test(a_line_too_long),
+        cmocka_unit_test(lines), cmocka_unit_test(certificates), cmocka_unit_test(together),
+        cmocka_unit_test(every_part_of_a_line), cmocka_unit_test(a_line_too_long),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

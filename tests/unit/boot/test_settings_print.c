@@ -45,12 +45,46 @@ static const struct {
      "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], proxy: "
      "\"http://u:hidden@p.test:1\"}}\n",
      "********@p.test:1", "hidden"},
+    {"to the last @ of it",
+     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], proxy: "
+     "\"http://u:hid@den@p.test:1\"}}\n",
+     "********@p.test:1", "den@"},
+    {"even when its password breaks the URL",
+     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], proxy: "
+     "\"http://u:hid/den@p.test:1\"}}\n",
+     "********@p.test:1", "hid"},
+    {"a path with an @ stays",
+     "upstream: http://127.0.0.1:1/u@v\n" IDP, "upstream: http://127.0.0.1:1/u@v\n", "***"},
+    {"the query of the URL of the keys",
+     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], jwks_url: "
+     "\"https://i.test/k?key=hidden\"}}\n",
+     "https://i.test/k?********", "hidden"},
+    {"a public key in a block of text is shown",
+     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], supported_algs: "
+     "[EdDSA], jwks: '{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":"
+     "\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}'}}\n",
+     "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "***"},
     {"the private part of a key",
      "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], supported_algs: "
      "[EdDSA],"
      " jwks: {keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, d: hidden}]}}}\n",
      "d: \"********\"", "hidden"},
 };
+
+/* A block of text is masked whole: what is printed of it cannot be read again. */
+static void block_of_text(void **state)
+{
+    struct tg_buf out = {0};
+
+    (void)state;
+    print("upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], "
+          "supported_algs: [EdDSA], jwks: '{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":"
+          "\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\",\"d\":\"hidden\"}]}'}}\n",
+          &out);
+    assert_non_null(strstr(tg_buf_cstr(&out), "jwks: \"********\""));
+    assert_null(strstr(out.data, "hidden"));
+    tg_buf_fini(&out);
+}
 
 static void printed(void **state)
 {
@@ -63,6 +97,28 @@ static void printed(void **state)
             fail_msg("%s:\n%s", cases[i].why, out.data);
         tg_buf_fini(&out);
     }
+}
+
+/* A setting that reads like a secret is one, or says here why not. */
+static void secrets_are_marked(void **state)
+{
+    static const char *const words[] = {"secret", "password", "passphrase", "_key", "token", "credential", "private"};
+    static const char *const harmless[] = {"bearer_token_format"};
+
+    (void)state;
+    for (size_t i = 0; i < tg_settings_section_count; i++)
+        for (size_t j = 0; j < *tg_settings_sections[i].count; j++) {
+            const struct tg_setting *row = &tg_settings_sections[i].rows[j];
+            bool text = row->kind == TG_SET_STRING || row->kind == TG_SET_STRINGS || row->kind == TG_SET_STRING_MAP;
+            bool named = false;
+
+            for (size_t k = 0; k < ARRAY_LEN(words); k++)
+                named = named || strstr(row->name, words[k]);
+            for (size_t k = 0; k < ARRAY_LEN(harmless); k++)
+                named = named && strcmp(row->name, harmless[k]) != 0;
+            if (text && named && !(row->flags & TG_SET_SECRET))
+                fail_msg("%s.%s is no secret by its table", tg_settings_sections[i].place, row->name);
+        }
 }
 
 /* What is printed says the same when it is read. */
@@ -115,7 +171,7 @@ static void schema(void **state)
     properties = tg_json_get(root, "properties");
     assert_true(cJSON_IsFalse(tg_json_get(root, "additionalProperties")));
     assert_non_null(tg_json_get(properties, "address"));
-    assert_null(tg_json_get(properties, "certificate_file"));
+    assert_null(tg_json_get(properties, "signing_key_file"));
     route = tg_json_get(tg_json_get(tg_json_get(properties, "routes"), "items"), "properties");
     assert_non_null(tg_json_get(route, "prefix"));
     assert_non_null(tg_json_get(tg_json_get(tg_json_get(properties, "identity_providers"), "additionalProperties"),
@@ -127,8 +183,8 @@ static void schema(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(printed), cmocka_unit_test(read_again), cmocka_unit_test(every_setting_is_told),
-        cmocka_unit_test(schema),
+        cmocka_unit_test(printed), cmocka_unit_test(block_of_text), cmocka_unit_test(secrets_are_marked),
+        cmocka_unit_test(read_again), cmocka_unit_test(every_setting_is_told), cmocka_unit_test(schema),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
