@@ -211,6 +211,15 @@ def container():
     return passed + (code == 0), failed + (code not in (0, 77))
 
 
+def tls():
+    """What an independent scanner finds."""
+    code, text = call(
+        "tls", [sys.executable, "tests/tls/test_testssl.py"], limit=400, env={"TOLLGATE": binary("release")}, shown=0
+    )
+    print("\n".join("  " + x for x in text.splitlines() if re.match(r"(FAIL|ERROR|skipped|AssertionError)", x)))
+    return counts(text)
+
+
 def conformance():
     """The HTTP and token sets, and PPL."""
     tollgate = binary("release")
@@ -294,6 +303,7 @@ STAGES = (
     ("wire-asan", "wire tests, ASan and UBSan binary", lambda: wire("asan")),
     ("wire-tsan", "wire tests, TSan binary", lambda: wire("tsan")),
     ("oidc", "a real OpenID provider; jose as second signer", oidc),
+    ("tls", "testssl.sh against the release binary", tls),
     ("conformance", "HTTP, token and policy sets", conformance),
     ("container", "the image, built and run confined; manifests", container),
     ("fuzz", "fuzz targets, %d s each" % FUZZ_SECONDS, fuzz),

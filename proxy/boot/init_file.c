@@ -83,10 +83,10 @@ void init_write(struct tg_buf *out, const struct init_choice *c)
 {
     tg_buf_adds(out, "# tollgate.yaml - who may pass to the service behind, and how often.\n"
                      "# Every setting: `tollgate run --help-settings`. Check: `tollgate check -c FILE --online`.\n\n"
-                     "# Where to listen. Loopback is for trying out; \"[::]:8080\" is for others to reach it.\n"
-                     "address: 127.0.0.1:8080\n"
-                     "# /livez /readyz /metrics. In a container, for the probes: \"[::]:9090\".\n"
-                     "health_address: 127.0.0.1:9090\n\n");
+                     "# Where to listen: loopback unless said, in the container image all addresses.\n"
+                     "# address: \"[::]:8080\"\n"
+                     "# /livez /readyz /metrics, likewise.\n"
+                     "# health_address: \"[::]:9090\"\n\n");
     add_provider(out, c);
     add_routes(out, c);
     tg_buf_adds(out, "# How many requests whom; these are the defaults. Without an identity they count by address.\n"

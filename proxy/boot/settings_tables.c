@@ -18,8 +18,8 @@
 #define ROW_ENUM(member, name, dflt, choices, help) \
     TG_SETTING(struct root_text, member, name, TG_SET_ENUM, dflt, 0, 0, choices, 0, help)
 const struct tg_setting settings_root[] = {
-    ROW(addresses, "address", STRINGS, "127.0.0.1:8080", "where to listen: address:port or unix:/path, or a list"),
-    ROW(health_address, "health_address", STRING, "127.0.0.1:9090",
+    ROW(addresses, "address", STRINGS, TG_DEFAULT_ADDRESS, "where to listen: address:port or unix:/path, or a list"),
+    ROW(health_address, "health_address", STRING, TG_DEFAULT_HEALTH_ADDRESS,
         "/livez /readyz /startupz /healthz /metrics; or none"),
     TG_SETTING(struct root_text, workers, "workers", TG_SET_COUNT, "0", 0, 256, NULL, 0, "threads; 0: one per CPU"),
     ROW(upstream, "upstream", NODE, NULL, "instead of routes: the one service, a URL or a mapping of route settings"),

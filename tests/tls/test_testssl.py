@@ -20,10 +20,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "wire"))
 import certs  # noqa: E402
 from harness import Case, config, main, public  # noqa: E402
 
-# About the test's certificate and not about the server.
+# About the test's certificate, or the scanner's own openssl, and not about the server.
 OURS = ("cert_trust", "cert_chain_of_trust", "cert_caa", "DNS_CAArecord", "cert_crlDistributionPoints", "cert_ocspURL",
         "cert_revocation", "certificate_transparency", "OCSP_stapling", "cert_expirationStatus", "cert_notAfter",
-        "cert_mustStapleExtension", "cert_extlifeSpan", "overall_grade", "cert_validityPeriod", "cert_commonName_wo_SNI")
+        "cert_mustStapleExtension", "cert_extlifeSpan", "overall_grade", "engine_problem", "cert_validityPeriod", "cert_commonName_wo_SNI")
 BAD = ("LOW", "MEDIUM", "HIGH", "CRITICAL", "WARN", "FATAL")
 
 
