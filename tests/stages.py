@@ -287,6 +287,23 @@ def fuzz():
     return passed, failed
 
 
+def readme():
+    """Every command of the pages for readers; the README's table of refusals."""
+    npm("oidc")
+    npm("container")
+    env = {"TOLLGATE": binary("release")}
+    passed = failed = 0
+    for name in ("readme", "refusals"):
+        code, text = call(name, [sys.executable, "tests/readme/test_%s.py" % name], limit=300, env=env, shown=0)
+        found = re.findall(r"^(?:FAIL|ERROR|skipped): .*$|^(?:AssertionError|ValueError).*$|^  not here .*$", text, re.M)
+        print("\n".join("  " + x.strip()[:160] for x in found))
+        good, bad = counts(text)
+        passed, failed = passed + good, failed + max(bad, code != 0)
+        if code != 0:
+            print("    the whole log: " + log_of(name))
+    return passed, failed
+
+
 def demo():
     """The README's first command; its own exit status judges the answers."""
     start = time.monotonic()
@@ -306,6 +323,7 @@ STAGES = (
     ("tls", "testssl.sh against the release binary", tls),
     ("conformance", "HTTP, token and policy sets", conformance),
     ("container", "the image, built and run confined; manifests", container),
+    ("readme", "every command of the README and of docs, typed", readme),
     ("fuzz", "fuzz targets, %d s each" % FUZZ_SECONDS, fuzz),
     ("demo", "scripts/demo --once", demo),
 )

@@ -40,7 +40,10 @@ def bare_checkout(where):
     )
     names = [n for n in listed.stdout.decode().split("\0") if n] if listed.returncode == 0 else []
     if not names:
-        shutil.copytree(TOP, where, ignore=shutil.ignore_patterns("build", "node_modules", ".git"), dirs_exist_ok=True)
+        def ignored(folder, entries):                    # scripts/build is no build
+            return [n for n in entries if n in ("node_modules", ".git") or (folder == TOP and n == "build")]
+
+        shutil.copytree(TOP, where, ignore=ignored, dirs_exist_ok=True)
         return
     for name in names:
         path = os.path.join(where, name)

@@ -1,0 +1,500 @@
+"""The pages for readers, read as they would: every command of README.md, docs/deploying.md and docs/tls.md is typed.
+
+    [TOLLGATE=build/release/tollgate] python3 tests/readme/test_readme.py [-v] [Class.test]
+
+In a copy of the checkout and, where the kernel lets us, in a network of its own, so that the ports of the text are
+free. Each command has to be known to a rule below: it is run, or the rule says which other test runs it and looks at
+what can be looked at. A command or an example that no rule knows is a failure. The provider wants `npm ci` in
+tests/oidc, the schema of compose in tests/container.
+"""
+
+import base64
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.parse
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TESTS = os.path.dirname(HERE)
+sys.path[:0] = [HERE, os.path.join(TESTS, "wire"), os.path.join(TESTS, "oidc")]
+import certs  # noqa: E402
+import pages  # noqa: E402
+from harness import (  # noqa: E402
+    BIN,
+    TOP,
+    Upstream,
+    ask,
+    ask_tls,
+    environment,
+    free_port,
+    main,
+    provider,
+    run,
+    tls_context,
+    token,
+    wait_until,
+)
+from test_five_minutes import bare_checkout  # noqa: E402
+from test_oidc import Node, need_node  # noqa: E402
+
+GATE, HEALTH, SERVICE = 8080, 9090, 3000                 # the ports of the text
+AUDIENCE = "urn:test:es256"
+TYPING_S = 120
+BASE = "identity_providers:\n  corp: {issuer: https://idp.example.com, audiences: [orders-api]}\n"
+# An example is no bad example because the machine that tests it is a container, or because it trusts nobody by default.
+EXPECTED_WARNING = re.compile(r"is loopback, and this is a container")
+
+
+def read(*path):
+    with open(os.path.join(TOP, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+# ---- a network of its own -----------------------------------------------------------------------------------------
+def alone():
+    """Starts this program again in a new network namespace, once; True in there, with loopback up."""
+    if os.environ.get("README_ALONE") != "yes":
+        way = ["unshare", "--net"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+        if not shutil.which("unshare") or subprocess.run(way + ["true"], stderr=subprocess.DEVNULL).returncode != 0:
+            return False
+        os.environ["README_ALONE"] = "yes"
+        os.execvp(way[0], way + [sys.executable] + sys.argv)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        up = struct.pack("16sh14x", b"lo", 0x1 | 0x40)   # IFF_UP, IFF_RUNNING
+        fcntl.ioctl(s, 0x8914, up)                       # SIOCSIFFLAGS
+    return True
+
+
+def need_ports():
+    for port in (GATE, HEALTH, SERVICE):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                raise unittest.SkipTest("port %d of the text is in use, and no network of our own is to be had" % port)
+
+
+# ---- the reader ---------------------------------------------------------------------------------------------------
+class Reader:
+    """Somebody with a checkout, a shell and a service on port 3000, who types what a page says."""
+
+    def __init__(self):
+        need_ports()
+        self.dir = tempfile.mkdtemp(prefix="tollgate-readme.")
+        self.tree, self.root = os.path.join(self.dir, "tollgate"), os.path.join(self.dir, "root")
+        os.makedirs(self.tree)
+        bare_checkout(self.tree)
+        # What is built already is not built again: scripts/build finds this tree, and brings it up to date.
+        os.makedirs(os.path.join(self.tree, "build"))
+        os.symlink(os.path.dirname(os.path.realpath(BIN)), os.path.join(self.tree, "build", "release"))
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("TOLLGATE")}
+        self.service = Upstream(SERVICE)
+        self.nodes, self.served, self.written, self.heading = [], None, None, ""
+
+    def path(self, name):
+        return os.path.join(self.tree, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def gets_a_provider(self):
+        """ISSUER, AUDIENCE and TOKEN, as somebody with a provider has them."""
+        port = free_port()
+        issuer = "http://127.0.0.1:%d" % port
+        self.nodes.append(Node("provider.mjs", str(port), os.path.join(self.dir, "keys.json")))
+        form = {"grant_type": "client_credentials", "resource": AUDIENCE, "scope": "api"}
+        basic = base64.b64encode(b"robot:robot-secret").decode()
+        request = urllib.request.Request(
+            issuer + "/token", urllib.parse.urlencode(form).encode(), {"Authorization": "Basic " + basic}
+        )
+        with urllib.request.urlopen(request, timeout=10) as r:
+            self.env.update(ISSUER=issuer, AUDIENCE=AUDIENCE, TOKEN=json.load(r)["access_token"])
+
+    def section(self, heading):
+        """What an earlier section wrote by hand is gone; what `init` wrote is there."""
+        if heading != self.heading and self.written:
+            self.write("tollgate.yaml", self.written)
+        self.heading = heading
+
+    def type(self, line):
+        """(exit status, all that was said)."""
+        p = subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.tree,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TYPING_S,
+            check=False,
+        )
+        return p.returncode, p.stdout
+
+    def serve(self, line, ready):
+        """Starts what goes on running, until ready(what it said)."""
+        self.stop()
+        with open(os.path.join(self.dir, "served"), "w", encoding="utf-8") as f:
+            self.served = subprocess.Popen(
+                ["sh", "-c", "exec " + line],
+                cwd=self.tree,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=f,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(lambda: self.served.poll() is not None or ready(self.said()), 15, 0.05)
+        if self.served.poll() is not None or not ready(self.said()):
+            raise AssertionError("%s: not ready: %s" % (line, self.said()))
+
+    def said(self):
+        with open(os.path.join(self.dir, "served"), encoding="utf-8") as f:
+            return f.read()
+
+    def stop(self):
+        """Ctrl-C for what goes on running."""
+        if self.served:
+            self.served.send_signal(signal.SIGINT)
+            status, self.served = self.served.wait(30), None
+            if status != 0:
+                raise AssertionError("exit %d: %s" % (status, self.said()))
+
+    def leaves(self):
+        try:
+            self.stop()
+        finally:
+            for node in self.nodes:
+                node.stop()
+            self.service.stop()
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+# ---- what a rule does with a command: (test, reader, command, match) ------------------------------------------------
+def runs(says="", exits=0):
+    def rule(t, reader, command, _):
+        status, said = reader.type(command.text)
+        t.assertEqual(status, exits, said)
+        t.assertRegex(said, "(?m)" + says)
+
+    return rule
+
+
+def builds(t, reader, command, _):
+    status, said = reader.type(command.text)
+    t.assertEqual(status, 0, said)
+    t.assertEqual(said.splitlines()[-1], reader.path("build/release/tollgate"))
+    t.assertTrue(os.access(reader.path("build/release/tollgate"), os.X_OK))
+
+
+def inits(t, reader, command, _):
+    status, said = reader.type(command.text)
+    t.assertEqual(status, 0, said)
+    t.assertIn("usable keys", said)
+    with open(reader.path("tollgate.yaml"), encoding="utf-8") as f:
+        reader.written = f.read()
+
+
+def is_ready(_):
+    try:
+        return ask(HEALTH, "GET", "/readyz", timeout=1).status == 200
+    except (OSError, AssertionError):
+        return False
+
+
+def serves(t, reader, command, _):
+    reader.serve(command.typed, is_ready)
+
+
+def develops(t, reader, command, _):
+    """What `dev` prints is for the reader to paste, too."""
+    reader.serve(command.typed, lambda said: said.count("curl -i") >= 4 and is_ready(said))
+    pasted = re.findall(r"^# (.*) \((\d+)\)\n(curl .*)$", reader.said(), re.M)
+    t.assertEqual(sorted(status for _, status, _ in pasted), ["200", "401", "401", "403"])
+    for what, status, line in pasted:
+        t.assertEqual(answers(reader.type(line)[1]), [status], what)
+    reader.stop()
+
+
+def answers(said):
+    return re.findall(r"^HTTP/1\.1 (\d{3}) ", said, re.M)
+
+
+def asks(t, reader, command, _):
+    claimed = re.findall(r"\b\d{3}\b", command.remark)
+    t.assertTrue(claimed, "the text does not say what is answered")
+    status, said = reader.type(command.text)
+    t.assertEqual((status, answers(said)), (0, claimed), said)
+
+
+def explains(t, reader, command, _):
+    status, said = reader.type(command.text)
+    claimed = re.findall(r"\b\d{3}\b", command.remark)
+    t.assertEqual(re.findall(r"^status +(\d+)$", said, re.M), claimed, said)
+    t.assertEqual(status, 0 if claimed[0] < "400" else 1)
+
+
+def greps(t, reader, command, m):
+    """A line of the access log; it is written within moments."""
+    t.assertTrue(wait_until(lambda: reader.type(command.text)[0] == 0 and reader.type(command.text)[1], 5, 0.2))
+    line = json.loads(reader.type(command.text)[1])
+    t.assertEqual(str(line["status"]), m[1])
+    t.assertIn("refused", line)
+
+
+def prints_schema(t, reader, command, m):
+    status, said = reader.type(command.text)
+    t.assertEqual(status, 0, said)
+    with open(reader.path(m[1]), encoding="utf-8") as f:
+        t.assertIn("identity_providers", json.load(f)["properties"])
+
+
+def installs(t, reader, command, m):
+    """Into a root of its own: nothing of this machine is changed."""
+    os.makedirs(reader.root + "/usr/bin", exist_ok=True)
+    os.makedirs(reader.root + "/etc/systemd/system", exist_ok=True)
+    status, said = reader.type(re.sub(r" (/(?:usr|etc)/)", " " + reader.root + r"\1", command.text))
+    t.assertEqual(status, 0, said)
+    t.assertEqual(oct(os.stat(reader.root + m[2]).st_mode & 0o777), "0o" + m[1])
+
+
+def systemctl(t, reader, command, _):
+    """Needs systemd as init. The unit that was installed is judged by systemd-analyze, and by tests/container too."""
+    path = reader.root + "/etc/systemd/system/tollgate.service"
+    with open(path, encoding="utf-8") as f:
+        unit = f.read()
+    binary, file = re.search(r"(?m)^ExecStart=(\S+) run -c (\S+)$", unit).groups()
+    t.assertTrue(os.access(reader.root + binary, os.X_OK) and os.path.exists(reader.root + file), unit)
+    for word, line in (("enable", r"WantedBy="), ("reload", r"ExecReload=")):
+        if word in command.typed.replace("daemon-reload", ""):
+            t.assertRegex(unit, "(?m)^" + line)
+    if not shutil.which("systemd-analyze"):
+        t.skipTest("systemd-analyze is not installed")
+    moved = os.path.join(reader.dir, "tollgate.service")
+    with open(moved, "w", encoding="utf-8") as f:
+        f.write(unit.replace("=" + binary, "=" + reader.root + binary))
+    verify = ["systemd-analyze", "verify", moved]
+    p = subprocess.run(verify, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    t.assertEqual((p.returncode, p.stdout), (0, ""))
+
+
+def elsewhere(needle, file="tests/container/test_container.py", why="wants a container engine or an image registry"):
+    """Not run here; `file` runs the nearest to it, as long as it holds `needle`. The files it names are there."""
+
+    def rule(t, reader, command, _):
+        t.assertIn(needle, read(file), "%s no longer covers: %s" % (file, command.typed))
+        for word in command.typed.split():
+            if word.startswith(("docker/", "docs/", "scripts/")):
+                t.assertTrue(os.path.exists(reader.path(word)), word)
+        print("\n  not here (%s), but in %s: %s" % (why, file, command.typed))
+
+    return rule
+
+
+def kustomize(t, reader, command, m):
+    """Wants a cluster. What it would be sent is put together; tests/container holds it against the schemas."""
+    folder = reader.path(m[1])
+    resources = re.findall(r"^  - (\S+)", read(m[1], "kustomization.yaml"), re.M)
+    t.assertEqual([n for n in resources if not os.path.exists(os.path.join(folder, n))], [])
+    kinds = ["ConfigMap", "Deployment", "NetworkPolicy", "Service"]
+    if shutil.which("kubectl"):
+        status, said = reader.type("kubectl kustomize " + m[1])
+        t.assertEqual((status, sorted(re.findall(r"^kind: (\w+)", said, re.M))), (0, kinds), said)
+    t.assertEqual(sorted(re.findall(r"^kind: (\w+)", "\n".join(read(m[1], n) for n in resources), re.M)), kinds)
+    print("\n  wants a cluster, its files looked at: %s" % command.typed)
+
+
+def in_cluster(t, reader, command, m):
+    text = read("docker", "kubernetes", "sidecar.yaml")
+    t.assertRegex(text, r"kind: Deployment\nmetadata:\n  name: %s\n" % m[1])
+    for container in re.findall(r" -c (\S+)", command.typed):
+        t.assertRegex(text, r"- name: %s\n" % container)
+    print("\n  wants a cluster, its names looked at: %s" % command.typed)
+
+
+OURS = r"build/release/tollgate "
+RULES = [
+    (r"scripts/demo --once", runs("All six as expected")),
+    (r"scripts/build", builds),
+    (OURS + r"dev .*", develops),
+    (OURS + r"init .*", inits),
+    (OURS + r"run -c tollgate\.yaml >access\.log", serves),
+    (OURS + r"run --help-settings", runs("^  identity_providers ")),
+    (OURS + r"run --schema >(\S+)", prints_schema),
+    (OURS + r"check -c tollgate\.yaml", runs("^configuration ok$")),
+    (OURS + r"check -c tollgate\.yaml --online .*", runs("^all is well$")),
+    (OURS + r"verify .*", runs("^the token is good")),
+    (OURS + r"explain .*", explains),
+    (OURS + r"healthcheck .*", runs()),
+    (r"curl -i .*", asks),
+    (r"curl -s \S+/metrics \| grep .*", runs("^tollgate_")),
+    (r"grep '\"status\":(\d+)' access\.log \| tail -n 1", greps),
+    (r"install (?:-D )?-m (\d+) \S+ (\S+)", installs),
+    (r"(?:systemctl daemon-reload && )?systemctl (?:enable --now|reload) tollgate", systemctl),
+    (r"docker build -f docker/Dockerfile -t \S+ \.", elsewhere("buildah", "docker/build")),
+    (r"docker/build", elsewhere('call("image", ["docker/build"]', "tests/stages.py", "takes minutes")),
+    (r"docker run --rm --read-only --cap-drop all .*", elsewhere("--read-only --cap-drop all")),
+    (r"docker compose -f docker/compose\.yaml up .*", elsewhere("def test_as_documented")),
+    (r"kubectl apply -k (docker/kubernetes)", kustomize),
+    (r"kubectl (?:rollout status|logs) deployment/(\w+).*", in_cluster),
+]
+# The lines of the compose example are typed in its pod.
+COMPOSE = elsewhere("def test_as_documented", why="wants the compose example to run")
+DEPLOYING = [
+    (r"(?s)token\(\) \{.*\}", COMPOSE),
+    (r"(?:for .*)?curl -i http://localhost:8080/orders.*", COMPOSE),
+] + RULES
+
+
+# ---- configurations -------------------------------------------------------------------------------------------------
+def make_files(reader, text):
+    """The files a configuration names: its text, with absolute paths brought here."""
+    ca = certs.ca(reader.dir, "ca%d" % time.monotonic_ns())
+    leaf = certs.leaf(reader.dir, ca, ["localhost", "127.0.0.1"], name="leaf%d" % time.monotonic_ns())
+    for setting, name in re.findall(r"(\w+_file): ([^\s,}]+)", text):
+        kind = "key" if "key" in setting else "crl" if "crl" in setting else "ca" if "ca_" in setting else "cert"
+        target = os.path.join(reader.tree, os.path.basename(name))
+        source = {"key": leaf.key, "ca": ca.cert, "cert": leaf.chain}.get(kind) or certs.crl(ca, name=target + ".made")
+        shutil.copy(source, target)
+        os.chmod(target, 0o600)
+        text = text.replace(name, os.path.basename(name))
+    return text, ca, leaf
+
+
+def whole_configuration(base, text):
+    """An excerpt with the rest of the page's configuration."""
+    if "identity_providers:" in text:
+        return text
+    if re.search(r"(?m)^(routes|upstream):", text):
+        base = re.sub(r"(?m)^upstream:.*\n", "", base)
+    elif not re.search(r"(?m)^upstream:", base):
+        base += "upstream: http://127.0.0.1:3000\n"
+    if re.search(r"(?m)^address:", text):
+        base = re.sub(r"(?m)^address:.*\n", "", base)
+    if "downstream_mtls:" in text and "certificate_file:" not in text:
+        base += "certificate_file: tls.crt\ncertificate_key_file: tls.key\n"
+    return base + text
+
+
+def shakes_hands(t, reader, ca, leaf):
+    """The configuration with a certificate serves TLS."""
+    port = free_port()
+    env = dict(environment(), TOLLGATE_ADDRESS="127.0.0.1:%d" % port, TOLLGATE_HEALTH_ADDRESS="none")
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    p = subprocess.Popen([BIN, "run", "-c", "tollgate.yaml"], cwd=reader.tree, env=env, **silent)
+    try:
+        context = tls_context(ca.cert, leaf)
+
+        def shown():
+            try:
+                return ask_tls(port, context, name="localhost", timeout=2).status
+            except OSError:
+                return None
+
+        t.assertIn(wait_until(shown, 10, 0.1), (401, 403, 503))
+    finally:
+        p.terminate()
+        t.assertEqual(p.wait(30), 0)
+
+
+def compose(t, reader, text):
+    """A compose file: by its schema, and what tollgate's service needs to be reached and to write nothing."""
+    if not os.path.isdir(os.path.join(TESTS, "container", "node_modules")):
+        t.skipTest("run `npm ci` in tests/container first")
+    reader.write("compose.yaml", text)
+    argv = ["node", "manifests.mjs", "compose", reader.path("compose.yaml")]
+    p = subprocess.run(argv, cwd=os.path.join(TESTS, "container"), stdout=subprocess.PIPE, text=True, timeout=60)
+    found = json.loads(p.stdout)[0]
+    t.assertEqual(found["problems"], [])
+    services = found["object"]["services"]
+    version = re.search(r"version: '([^']+)'", read("meson.build"))[1]
+    t.assertEqual(services["tollgate"]["image"], "tollgate:" + version)
+    t.assertTrue(services["tollgate"]["read_only"])
+    t.assertEqual(services["app"]["network_mode"], "service:tollgate")
+    t.assertNotIn("ports", services["app"])
+
+
+# ---- a page: one test for each command and each configuration, in the order of the page ------------------------------
+class Page(unittest.TestCase):
+    has_provider = False
+
+    @classmethod
+    def setUpClass(cls):
+        if cls.has_provider:
+            need_node()
+        cls.reader = Reader()
+        cls.addClassCleanup(cls.reader.leaves)
+        cls.base = BASE
+        if cls.has_provider:
+            cls.reader.gets_a_provider()
+        else:
+            cls.reader.write("tollgate.yaml", BASE + "upstream: http://127.0.0.1:3000\n")
+
+    def types(self, command, rules):
+        for pattern, rule in rules:
+            m = re.fullmatch(pattern, command.typed)
+            if m:
+                return rule(self, self.reader, command, m)
+        self.fail("no rule of tests/readme knows this command: " + command.typed)
+
+    def configures(self, block):
+        if re.search(r"(?m)^services:", block.text):
+            return compose(self, self.reader, block.text)
+        text, ca, leaf = make_files(self.reader, whole_configuration(self.base, block.text + "\n"))
+        if "identity_providers:" in block.text:
+            type(self).base = text
+        self.reader.write("tollgate.yaml", text)
+        status, said = self.reader.type(BIN + " check -c tollgate.yaml")
+        warned = [x for x in said.splitlines() if "warning:" in x and not EXPECTED_WARNING.search(x)]
+        self.assertEqual((status, warned), (0, []), said)
+        self.assertIn("configuration ok", said)
+        if re.search(r"(?m)^certificate", text):
+            shakes_hands(self, self.reader, ca, leaf)
+
+
+def steps(path, rules):
+    """The methods of a page's class."""
+    found = {}
+
+    def step(line, what, work):
+        slug = re.sub(r"\W+", "_", what)[:50].strip("_")
+        work.__doc__ = "%s:%d: %s" % (path, line, what.split("\n")[0])
+        found["test_%04d_%s" % (line, slug)] = work
+
+    for block in pages.blocks(read(path)):
+        if block.kind == "sh":
+            for c in pages.commands(block):
+                step(c.line, c.typed, lambda t, c=c: (t.reader.section(c.heading), t.types(c, rules)))
+        elif block.kind == "yaml":
+            step(block.line, "yaml " + block.heading, lambda t, b=block: (t.reader.section(b.heading), t.configures(b)))
+        elif block.kind == "json":
+            step(block.line, "json " + block.heading, lambda t, b=block: json.loads(b.text))
+        elif block.kind != "text":
+            step(block.line, "unknown block", lambda t, b=block: t.fail("no rule for a block of " + b.kind))
+    return found
+
+
+def page(name, path, rules=RULES, **members_):
+    return type(name, (Page,), {"__module__": "__main__", **members_, **steps(path, rules)})
+
+
+Readme = page("Readme", "README.md", has_provider=True)
+Deploying = page("Deploying", "docs/deploying.md", DEPLOYING)
+Tls = page("Tls", "docs/tls.md")
+
+
+if __name__ == "__main__":
+    print("in a network of its own" if alone() else "on this machine's network")
+    main()
