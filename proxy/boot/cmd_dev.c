@@ -70,8 +70,10 @@ static void print_start(const struct tg_settings *s, const char *upstream, const
         {"expired (401)", "alice", "alice@example.com", -3600},
     };
 
-    printf("tollgate dev: http://" TG_S_FMT " -> %s   health and metrics: http://" TG_S_FMT "\n", TG_S_ARG(address),
-           upstream, TG_S_ARG(s->health_address.ptr ? s->health_address : TG_S("none")));
+    printf("tollgate dev: http://" TG_S_FMT " -> %s", TG_S_ARG(address), upstream);
+    if (s->health_address.ptr)
+        printf("   health and metrics: http://" TG_S_FMT, TG_S_ARG(s->health_address));
+    printf("\n");
     printf("issuer " ISSUER ", audience " AUDIENCE ", policy: addresses of example.com; Ctrl-C ends it\n");
     for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {
         struct tg_buf token = {0};
