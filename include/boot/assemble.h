@@ -25,7 +25,7 @@ struct tg_server {
     struct tg_listener *health_listener;
     struct tg_serving *serving;                          /* one a worker */
     unsigned worker_count;
-    void (*meanwhile)(void *arg);                        /* called while a reload waits for something; NULL: nothing */
+    bool (*meanwhile)(void *arg);                        /* while a reload waits; false: it shall not; NULL: it may */
     void *meanwhile_arg;
 };
 

@@ -11,7 +11,8 @@
 #include "boot/settings.h"
 #include "io/listener.h"
 
-#define TG_EXPOSURE_ADDRESSES 32                         /* of the host that are looked at */
+/* Of the host, that are looked at. Where there are more, some of both families: an app on all answers on each. */
+#define TG_EXPOSURE_ADDRESSES 32
 
 struct tg_exposure_finding {
     struct tg_slice upstream;                            /* "127.0.0.1:3000", as in the metric's label */
@@ -23,10 +24,12 @@ struct tg_exposure_finding {
 /*
  * Looks once, and tells of every upstream that is exposed, each once, on the caller's thread, which is no worker. Waits
  * (a second where nothing answers, the time of a look-up for names): for `check --online`, the start and a reload.
- * Returns how many were found; a name that is not found is not exposed. `found` may be NULL.
+ * Returns how many were found; a name that is not found is not exposed. `found` may be NULL. `may_wait`, unless NULL,
+ * is called again and again in the meantime; false from it ends the wait, and then nothing was found.
  */
 size_t tg_exposure_check(const struct tg_settings *settings,
-                         void (*found)(void *arg, const struct tg_exposure_finding *f), void *arg);
+                         void (*found)(void *arg, const struct tg_exposure_finding *f), bool (*may_wait)(void *arg),
+                         void *arg);
 
 /* ---- while serving: on the control thread ---- */
 struct tg_exposure;
@@ -49,6 +52,9 @@ struct tg_exposure_host {
     struct tg_ip addresses[TG_EXPOSURE_ADDRESSES];       /* of its interfaces, without loopback and link-local ones */
     size_t count;
 };
+/* Of all addresses of the host those that are looked at. */
+void tg_exposure_choose(const struct tg_ip *all, size_t count, struct tg_exposure_host *out);
+
 enum tg_exposure_case {
     TG_EXPOSURE_ELSEWHERE,                               /* none of these addresses is this host */
     TG_EXPOSURE_TRY,                                     /* exposed if a connection to one of out[] opens */

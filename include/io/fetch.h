@@ -28,7 +28,7 @@ struct tg_fetch_answer {
     unsigned http_status;
     struct tg_slice body;
     int64_t max_age_s;                                   /* of Cache-Control; -1: not said; 0: no-store or no-cache */
-    int64_t date_s;                                      /* of Date; 0: not said */
+    int64_t date_s;                                      /* Date, and a cache's Age since; 0: not said */
     const char *error;                                   /* in words: "certificate not trusted", "connection refused" */
 };
 enum tg_status tg_fetcher_new(struct tg_worker *w, struct tg_fetcher **out, struct tg_err *err);

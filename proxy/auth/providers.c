@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "io/fetch.h"
+#include "io/tls.h"
 
-#define CA_BYTES ((size_t)4 << 20)
 #define NAME_BYTES 128
 
 #define ROW(name, kind, member, dflt, min, max, choices, flags, help) \
@@ -107,11 +107,21 @@ static void check_url(const struct tg_provider_reading *r, const char *setting, 
                       tg_err_text(&err));
 }
 
-static void check_remote(const struct tg_provider_reading *r, const struct tg_provider *p)
+/* Read as TLS reads it: a key, or a certificate in another form than PEM, is found before the first fetch. */
+static void check_ca_file(const struct tg_provider_reading *r, const struct tg_provider *p)
 {
-    struct tg_buf ca = {0};
+    struct tg_tls_client_settings trust = {.ca_file = tg_arena_str(r->arena, p->ca_file)};
+    struct tg_tls_client *client = NULL;
     struct tg_err err;
 
+    if (tg_tls_client_new(&trust, &client, &err) != TG_OK)
+        tg_problem_at(r->problems, r->tree, at(r, "ca_file"), TG_S_FMT ".ca_file: %s", TG_S_ARG(r->where),
+                      tg_err_text(&err));
+    tg_tls_client_unref(client);
+}
+
+static void check_remote(const struct tg_provider_reading *r, const struct tg_provider *p)
+{
     if (!p->discovery)
         check_url(r, "jwks_url", p->jwks_url, p->allow_http);
     else if (memchr(p->issuer.ptr, '?', p->issuer.len))
@@ -128,10 +138,8 @@ static void check_remote(const struct tg_provider_reading *r, const struct tg_pr
         !tg_slice_starts_with(p->proxy, TG_S("https://")))
         tg_problem_at(r->problems, r->tree, at(r, "proxy"), TG_S_FMT ".proxy: not an http or https URL",
                       TG_S_ARG(r->where));
-    if (p->ca_file.len && tg_file_read(tg_arena_str(r->arena, p->ca_file), CA_BYTES, &ca, &err) != TG_OK)
-        tg_problem_at(r->problems, r->tree, at(r, "ca_file"), TG_S_FMT ".ca_file: %s", TG_S_ARG(r->where),
-                      tg_err_text(&err));
-    tg_buf_fini(&ca);
+    if (p->ca_file.len)
+        check_ca_file(r, p);
 }
 
 static void read_key_source(const struct tg_provider_reading *r, const struct tg_provider_section *s,

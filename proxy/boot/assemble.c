@@ -162,20 +162,37 @@ static void bind_keys(struct tg_worker *w, void *arg)
 
 /* ---- up ---- */
 
+struct exposure_refusal {
+    struct tg_server *server;
+    struct tg_err *err;
+};
+
 static void keep_sentence(void *arg, const struct tg_exposure_finding *f)
 {
-    struct tg_err *err = arg;
+    const struct exposure_refusal *r = arg;
 
-    tg_fail(err, TG_UNSUPPORTED, "refuse_exposed_upstream: %s", f->text);
+    tg_fail(r->err, TG_UNSUPPORTED, "refuse_exposed_upstream: %s", f->text);
 }
 
-static enum tg_status refuse_exposed(const struct tg_settings *s, struct tg_err *err)
+static bool may_wait(struct tg_server *server)
 {
-    struct tg_err sentence;
+    return !server->meanwhile || server->meanwhile(server->meanwhile_arg);
+}
 
-    if (!s->refuse_exposed_upstream || tg_exposure_check(s, keep_sentence, &sentence) == 0)
+static bool may_wait_for_look(void *arg)
+{
+    const struct exposure_refusal *r = arg;
+
+    return may_wait(r->server);
+}
+
+static enum tg_status refuse_exposed(struct tg_server *server, const struct tg_settings *s, struct tg_err *err)
+{
+    struct exposure_refusal r = {server, err};
+
+    if (!s->refuse_exposed_upstream || tg_exposure_check(s, keep_sentence, may_wait_for_look, &r) == 0)
         return TG_OK;
-    return tg_fail(err, TG_UNSUPPORTED, "%s", sentence.text);
+    return TG_UNSUPPORTED;
 }
 
 static enum tg_status open_sockets(struct tg_server *server, struct tg_err *err)
@@ -229,7 +246,7 @@ enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *set
     if (!tg_slice_eq(log, TG_S("off")))
         st = tg_log_sink_open(log, 0, &server->shared.access_log, err);
     if (st == TG_OK)
-        st = refuse_exposed(&server->settings, err);
+        st = refuse_exposed(server, &server->settings, err);
     if (st == TG_OK)
         st = open_sockets(server, err);
     if (st == TG_OK)
@@ -263,13 +280,11 @@ static void await_keys(struct tg_server *server)
     struct timespec pause = {0, 20 * 1000000};
 
     while (!tg_keys_ready(server->keys)) {
-        if (tg_clock_mono_ms() >= until_ms) {
+        if (tg_clock_mono_ms() >= until_ms || !may_wait(server)) {
             tg_log(TG_LOG_WARN, "reloading before every provider's keys are there");
             return;
         }
         nanosleep(&pause, NULL);
-        if (server->meanwhile)
-            server->meanwhile(server->meanwhile_arg);
     }
 }
 
@@ -280,7 +295,7 @@ enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *se
 
     if (differs)
         return tg_fail(err, TG_UNSUPPORTED, "%s can only change with a restart", differs);
-    if (refuse_exposed(settings, err) != TG_OK)
+    if (refuse_exposed(server, settings, err) != TG_OK)
         return TG_UNSUPPORTED;
     tg_worker_call(server->control, bind_keys, &binding);
     await_keys(server);

@@ -12,21 +12,6 @@
 #define METRICS_MS 2000
 #define FORWARDED "\ntollgate_untrusted_forwarded_total "
 
-void online_say(struct online_check *c, enum finding finding, const char *what, struct tg_slice name, const char *fmt,
-                ...)
-{
-    static const char *const marks[] = {"ok", "warning", "FAILED"};
-    va_list ap;
-
-    tg_buf_addf(&c->out, "%-8s %s%s" TG_S_FMT ": ", marks[finding], what, name.len ? " " : "", TG_S_ARG(name));
-    va_start(ap, fmt);
-    tg_buf_vaddf(&c->out, fmt, ap);
-    va_end(ap);
-    tg_buf_addc(&c->out, '\n');
-    c->failed += finding == FINDING_FAILED;
-    c->warnings += finding == FINDING_WARNING;
-}
-
 /* ---- the services behind ---- */
 
 static const char *tls_hint(const char *error)
@@ -109,12 +94,12 @@ static void on_exposed(void *arg, const struct tg_exposure_finding *f)
     struct online_check *c = arg;
     enum finding finding = c->settings->refuse_exposed_upstream ? FINDING_FAILED : FINDING_WARNING;
 
-    online_say(c, finding, "upstream", f->upstream, "%s", f->text);
+    online_say(c, finding, "exposure", TG_S(""), "%s", f->text);
 }
 
 static void check_exposure(struct online_check *c)
 {
-    if (tg_exposure_check(c->settings, on_exposed, c) == 0)
+    if (tg_exposure_check(c->settings, on_exposed, NULL, c) == 0)
         online_say(c, FINDING_OK, "exposure", TG_S(""),
                    "no service of this host answers on another of its addresses, around tollgate");
 }

@@ -148,12 +148,31 @@ static void judge(struct online_check *c, struct token_check *t, const struct tg
     tg_buf_fini(&words);
 }
 
+/* What a server refuses before it looks at the token. False: told. */
+static bool is_sendable(struct online_check *c, struct tg_slice token)
+{
+    uint64_t most = c->settings->config->bounds.token;
+
+    if (token.len > 0 && token.len <= most)
+        return true;
+    if (token.len == 0)
+        online_say(c, FINDING_FAILED, "token", TG_S(""), "there is none: what was given is empty");
+    else
+        online_say(c, FINDING_FAILED, "token", TG_S(""),
+                   "it has %zu bytes, limits.token allows %llu: the answer is 400", token.len,
+                   (unsigned long long)most);
+    c->token_refused = true;
+    return false;
+}
+
 void check_token(struct online_check *c, struct tg_slice token)
 {
     struct token_check t = {0};
     struct tg_arena arena;
     int i;
 
+    if (!is_sendable(c, token))
+        return;
     tg_arena_init(&arena, NULL, 0);
     if (!token_check_open(&t, token, false, &arena)) {
         online_say(c, FINDING_FAILED, "token", TG_S(""), "%s (%s, %s)", tg_err_text(&t.err), token_step_name(t.broken),

@@ -61,6 +61,17 @@ static bool read_options(struct checking *c, int argc, char **argv)
     return !c->token || c->online;
 }
 
+/* What was pasted or came from a file may have white space around it. */
+static const char *trim(struct tg_buf *text)
+{
+    const char *begin = tg_buf_cstr(text);
+
+    begin += strspn(begin, " \t\r\n");
+    while (text->len > 0 && strchr(" \t\r\n", text->data[text->len - 1]))
+        text->data[--text->len] = '\0';
+    return begin;
+}
+
 static int go_online(const struct tg_settings *settings, const char *token)
 {
     struct tg_buf text = {0};
@@ -70,7 +81,7 @@ static int go_online(const struct tg_settings *settings, const char *token)
     if (token && token_read(token, &text, &err) != TG_OK)
         code = tg_complain(TG_EXIT_USAGE, "%s", err.text);
     else
-        code = check_online(settings, token ? tg_buf_cstr(&text) : NULL);
+        code = check_online(settings, token ? trim(&text) : NULL);
     if (text.data)
         explicit_bzero(text.data, text.cap);
     tg_buf_fini(&text);

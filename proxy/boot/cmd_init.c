@@ -9,13 +9,16 @@
 #include "boot/commands.h"
 #include "boot/options.h"
 #include "boot/settings.h"
+#include "http/uri.h"
 #include "init_file.h"
+#include "plain.h"
 #include "provider_visit.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define ASK_MS 10000
@@ -25,7 +28,7 @@
      TG_ALG_BIT(TG_ALG_PS384) | TG_ALG_BIT(TG_ALG_PS512))
 
 enum { OPT_ISSUER = TG_OPT_FIRST_OWN, OPT_AUDIENCE, OPT_UPSTREAM, OPT_CA, OPT_TOKEN_FILE, OPT_PROXY, OPT_NAME, OPT_OUT,
-       OPT_FORCE, OPT_OFFLINE };
+       OPT_FORCE, OPT_OFFLINE, OPT_HTTP };
 static const struct tg_option options[] = {
     {OPT_ISSUER, 'i', "issuer", "URL", "who signs the tokens: their `iss`"},
     {OPT_AUDIENCE, 'a', "audience", "AUD", "whom the tokens are for: one of their `aud`"},
@@ -33,6 +36,7 @@ static const struct tg_option options[] = {
     {OPT_CA, 0, "ca-file", "FILE", "who signs the provider's TLS certificate (PEM), when the system does not know"},
     {OPT_TOKEN_FILE, 0, "token-file", "FILE", "bearer token for asking the provider, if it wants one"},
     {OPT_PROXY, 0, "proxy", "URL", "proxy for asking the provider"},
+    {OPT_HTTP, 0, "allow-http", NULL, "ask an http:// issuer that is not this machine; for trying out"},
     {OPT_NAME, 'n', "name", "NAME", "what to call the provider; idp when not said"},
     {OPT_OUT, 'o', "output", "FILE | -", "where to write; tollgate.yaml when not said; -: standard output"},
     {OPT_FORCE, 'f', "force", NULL, "replace a file that exists"},
@@ -79,6 +83,7 @@ static bool read_options(struct initing *in, int argc, char **argv)
         case OPT_NAME: c->name = value; break;
         case OPT_OUT: in->output = value; break;
         case OPT_FORCE: in->force = true; break;
+        case OPT_HTTP: c->allow_http = true; break;
         default: in->offline = true;
         }
     if (tg_options_extra(&in->o, 0))
@@ -90,14 +95,57 @@ static bool read_options(struct initing *in, int argc, char **argv)
     return false;
 }
 
+/* What is pasted may bring a line's end along; what is written must be what was meant. */
+static bool is_plain(const char *text)
+{
+    struct tg_buf changed = {0};
+    bool same;
+
+    tg_buf_adds(&changed, text);
+    make_plain(&changed, 0);
+    same = strcmp(tg_buf_cstr(&changed), text) == 0;
+    tg_buf_fini(&changed);
+    return same;
+}
+
+/* Mistakes in the options are told by the options' names, not by those of settings in a file that is not there yet. */
+static int check_options(const struct init_choice *c)
+{
+    const struct { const char *option, *value; } all[] = {
+        {"issuer", c->issuer}, {"audience", c->audience}, {"upstream", c->upstream}, {"ca-file", c->ca_file},
+        {"token-file", c->token_file}, {"proxy", c->proxy}, {"name", c->name},
+    };
+    struct tg_url url;
+    struct tg_err err;
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (all[i].value && !is_plain(all[i].value))
+            return tg_complain(TG_EXIT_USAGE, "--%s: there is a control character in it", all[i].option);
+    if (tg_fetch_check_url(c->issuer, c->allow_http, &err) != TG_OK)
+        return tg_complain(TG_EXIT_USAGE, "--issuer: %s%s", err.text,
+                           strstr(err.text, "allow_http") ? ", which is --allow-http here" : "");
+    if (strcmp(c->upstream, "echo:") != 0 &&
+        tg_url_parse(tg_slice_trim(tg_slice_str(c->upstream)), true, &url, &err) != TG_OK)
+        return tg_complain(TG_EXIT_USAGE, "--upstream: %s", err.text);
+    return TG_EXIT_OK;
+}
+
 static bool is_stdout(const struct initing *in) { return strcmp(in->output, "-") == 0; }
 
-/* Paths are given as seen from here and read as seen from the file. NULL stays NULL. */
-static const char *path_for_file(const struct initing *in, const char *path, char *room)
+/* Paths are given as seen from here and read as seen from the file; links in them stay links. NULL stays NULL. */
+static const char *path_for_file(const struct initing *in, const char *path, char room[PATH_MAX])
 {
     bool here = !is_stdout(in) && !strchr(in->output, '/');
+    size_t len;
 
-    return !path || here || path[0] == '/' || !realpath(path, room) ? path : room;
+    if (!path || here || path[0] == '/' || !getcwd(room, PATH_MAX))
+        return path;
+    len = strlen(room);
+    if (len + 1 + strlen(path) >= PATH_MAX)
+        return path;
+    room[len] = '/';
+    strcpy(room + len + 1, path);
+    return room;
 }
 
 /* ---- asking ---- */
@@ -110,8 +158,6 @@ static tg_algs choose_algs(const struct provider_visit *v)
 {
     tg_algs fits = tg_jwks_algs(v->keys), rsa = fits & RSA_ALGS;
 
-    if ((rsa & (rsa - 1)) == 0)
-        return fits;
     if (rsa != RSA_ALGS)
         return fits;
     rsa &= v->discovery.algs;
@@ -123,7 +169,8 @@ static int visit(struct initing *in, struct inquiry *q)
     const struct init_choice *c = &in->choice;
     struct tg_provider p = {.name = tg_slice_str(c->name), .issuer = tg_slice_str(c->issuer),
                             .ca_file = tg_slice_str(c->ca_file), .token_file = tg_slice_str(c->token_file),
-                            .proxy = tg_slice_str(c->proxy), .discovery = true, .timeout_ms = ASK_MS};
+                            .proxy = tg_slice_str(c->proxy), .discovery = true, .allow_http = c->allow_http,
+                            .timeout_ms = ASK_MS};
     struct provider_visit v;
     struct tg_buf words = {0};
     int code = TG_EXIT_OK;
@@ -148,8 +195,6 @@ static int ask(struct initing *in)
     struct tg_err err;
     int code;
 
-    if (tg_fetch_check_url(in->choice.issuer, false, &err) != TG_OK)
-        return tg_complain(TG_EXIT_USAGE, "--issuer: %s", err.text);
     if (in->offline)
         return TG_EXIT_OK;
     if (inquiry_start(&q, &err) != TG_OK)
@@ -181,19 +226,36 @@ static int leave_alone(const struct initing *in)
                        in->output);
 }
 
+/* A pipe or a device is nothing to be replaced: /dev/stdout would become a file. */
+static int look_at_output(const struct initing *in)
+{
+    struct stat st;
+
+    if (is_stdout(in) || stat(in->output, &st) != 0)
+        return TG_EXIT_OK;
+    if (!in->force)
+        return leave_alone(in);
+    return S_ISREG(st.st_mode) ? TG_EXIT_OK
+                               : tg_complain(TG_EXIT_FAILURE, "%s is no file that could be replaced; -o - writes to "
+                                             "standard output", in->output);
+}
+
+/* With --force a link stays, and what it names is replaced. */
 static int write_file(const struct initing *in, struct tg_slice text)
 {
+    char real[PATH_MAX];
+    const char *path = in->force && realpath(in->output, real) ? real : in->output;
     struct tg_err err;
-    int fd = open(in->output, O_WRONLY | O_CREAT | O_CLOEXEC | (in->force ? 0 : O_EXCL), FILE_MODE);
+    int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | (in->force ? 0 : O_EXCL), FILE_MODE);
 
     if (fd < 0 && errno == EEXIST)
         return leave_alone(in);
     if (fd < 0)
         return tg_complain(TG_EXIT_FAILURE, "%s cannot be written: %s", in->output, strerror(errno));
     close(fd);                                           /* the name is ours now */
-    if (tg_file_replace(in->output, text, FILE_MODE, &err) != TG_OK) {
+    if (tg_file_replace(path, text, FILE_MODE, &err) != TG_OK) {
         if (!in->force)
-            unlink(in->output);
+            unlink(path);
         return tg_complain(TG_EXIT_FAILURE, "%s", err.text);
     }
     return TG_EXIT_OK;
@@ -227,9 +289,11 @@ int tg_cmd_init(int argc, char **argv)
 
     if (!read_options(&in, argc, argv))
         return in.o.code;
-    if (!is_stdout(&in) && !in.force && access(in.output, F_OK) == 0) /* before anybody is asked */
-        return leave_alone(&in);
-    code = ask(&in);
+    code = check_options(&in.choice);
+    if (code == TG_EXIT_OK)
+        code = look_at_output(&in);
+    if (code == TG_EXIT_OK)
+        code = ask(&in);
     if (code != TG_EXIT_OK)
         return code;
     in.choice.ca_file = path_for_file(&in, in.choice.ca_file, ca_room);

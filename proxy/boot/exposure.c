@@ -14,6 +14,7 @@
 
 #define TRY_MS 1000
 #define POLL_NS 2000000
+#define ALL_ADDRESSES 512                                /* of the host: a node of a cluster may have hundreds */
 
 struct upstream {
     struct tg_slice name, host;                          /* "127.0.0.1:3000"; "127.0.0.1" */
@@ -102,15 +103,28 @@ enum tg_exposure_case tg_exposure_decide(const struct tg_ip *ips, size_t count, 
     return TG_EXPOSURE_TRY;
 }
 
+void tg_exposure_choose(const struct tg_ip *all, size_t count, struct tg_exposure_host *out)
+{
+    size_t v4 = 0, v6 = 0, most_v4 = TG_EXPOSURE_ADDRESSES, most_v6 = TG_EXPOSURE_ADDRESSES, half = most_v4 / 2;
+
+    for (size_t i = 0; i < count; i++)
+        if (!tg_ip_is_loopback(&all[i]))
+            *(all[i].family == 4 ? &v4 : &v6) += 1;
+    if (v4 + v6 > TG_EXPOSURE_ADDRESSES) {
+        most_v4 -= v6 < half ? v6 : half;
+        most_v6 -= v4 < half ? v4 : half;
+    }
+    out->count = v4 = v6 = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!tg_ip_is_loopback(&all[i]) && (all[i].family == 4 ? v4++ < most_v4 : v6++ < most_v6))
+            out->addresses[out->count++] = all[i];
+}
+
 static void read_host(struct tg_exposure_host *host)
 {
-    struct tg_ip all[2 * TG_EXPOSURE_ADDRESSES];
-    size_t count = tg_host_addresses(all, ARRAY_LEN(all));
+    struct tg_ip all[ALL_ADDRESSES];
 
-    host->count = 0;
-    for (size_t i = 0; i < count && host->count < TG_EXPOSURE_ADDRESSES; i++)
-        if (!tg_ip_is_loopback(&all[i]))
-            host->addresses[host->count++] = all[i];
+    tg_exposure_choose(all, tg_host_addresses(all, ARRAY_LEN(all)), host);
 }
 
 /* ---- the upstreams of a configuration ---- */
@@ -398,21 +412,14 @@ static void end_single(struct tg_worker *w, void *arg)
     tg_exposure_free(s->exposure);
 }
 
-size_t tg_exposure_check(const struct tg_settings *settings,
-                         void (*found)(void *arg, const struct tg_exposure_finding *f), void *arg)
+/* At rest: nobody asks for another look. */
+static size_t tell_found(const struct upstreams *set, void (*found)(void *arg, const struct tg_exposure_finding *f),
+                         void *arg)
 {
-    struct single single = {.settings = settings};
-    struct tg_worker_hooks hooks = {begin_single, end_single, &single};
-    struct timespec pause = {0, POLL_NS};
-    struct tg_worker *worker;
     size_t count = 0;
 
-    if (tg_worker_start(0, "exposure", &hooks, &worker, NULL) != TG_OK)
-        return 0;
-    while (!atomic_load(&single.exposure->looked))
-        nanosleep(&pause, NULL);
-    for (size_t i = 0; i < single.exposure->set.count; i++) { /* at rest: nobody asks for another look */
-        const struct upstream *u = &single.exposure->set.items[i];
+    for (size_t i = 0; i < set->count; i++) {
+        const struct upstream *u = &set->items[i];
         struct tg_buf text = {0};
 
         if (!u->exposed)
@@ -423,6 +430,25 @@ size_t tg_exposure_check(const struct tg_settings *settings,
             found(arg, &(struct tg_exposure_finding){u->name, u->address, u->configured, tg_buf_cstr(&text)});
         tg_buf_fini(&text);
     }
+    return count;
+}
+
+size_t tg_exposure_check(const struct tg_settings *settings,
+                         void (*found)(void *arg, const struct tg_exposure_finding *f), bool (*may_wait)(void *arg),
+                         void *arg)
+{
+    struct single single = {.settings = settings};
+    struct tg_worker_hooks hooks = {begin_single, end_single, &single};
+    struct timespec pause = {0, POLL_NS};
+    struct tg_worker *worker;
+    size_t count = 0;
+
+    if (tg_worker_start(0, "exposure", &hooks, &worker, NULL) != TG_OK)
+        return 0;
+    while (!atomic_load(&single.exposure->looked) && (!may_wait || may_wait(arg)))
+        nanosleep(&pause, NULL);
+    if (atomic_load(&single.exposure->looked))
+        count = tell_found(&single.exposure->set, found, arg);
     tg_worker_stop(worker);
     return count;
 }

@@ -1,9 +1,12 @@
 /*
- * init_file - see init_file.h. What was given is quoted as JSON, which YAML reads alike; "$" would be a variable's.
+ * init_file - see init_file.h. What was given is quoted as JSON, which YAML reads alike; "$" would be a variable's,
+ * but not in a key.
  */
 #include "init_file.h"
 #include "base/json.h"
 #include "provider_visit.h"
+
+static void add_key(struct tg_buf *out, const char *text) { tg_json_add_string(out, tg_slice_str(text)); }
 
 static void add_quoted(struct tg_buf *out, const char *text)
 {
@@ -41,7 +44,7 @@ static void add_provider(struct tg_buf *out, const struct init_choice *c)
 {
     tg_buf_adds(out, "# Who may sign tokens. Its keys are found by OpenID discovery and fetched again as they change.\n"
                      "identity_providers:\n  ");
-    add_quoted(out, c->name);
+    add_key(out, c->name);
     tg_buf_adds(out, ":\n");
     add_line(out, "    issuer: ", c->issuer, "  # the `iss` of its tokens, equal to the last byte\n");
     add_line(out, "    audiences: [", c->audience, "]  # a token must be meant for one of these: its `aud`\n");
@@ -54,6 +57,8 @@ static void add_provider(struct tg_buf *out, const struct init_choice *c)
         add_optional(out, "token_file", c->token_file, "", "sent as bearer when asking for keys, read each time");
     if (c->proxy)
         add_optional(out, "proxy", c->proxy, "", "for asking the provider");
+    if (c->allow_http)
+        tg_buf_adds(out, "    allow_http: true  # for trying out: who is on the way to the issuer can forge tokens\n");
     tg_buf_adds(out, "    # leeway: 30s  # how far the clocks may be apart\n"
                      "    # groups_claim: groups  # the claim that lists the caller's groups\n\n");
 }

@@ -8,6 +8,7 @@
 struct init_choice {
     const char *name, *issuer, *audience, *upstream;
     const char *ca_file, *token_file, *proxy;            /* NULL: none */
+    bool allow_http;
     tg_algs algs;                                        /* 0: not known, so the line is a comment */
 };
 void init_write(struct tg_buf *out, const struct init_choice *c);

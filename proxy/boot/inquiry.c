@@ -202,9 +202,15 @@ static void note_facts(struct visit *v)
         return;
     name = common_name(cert->issuer);
     snprintf(out->issuer, sizeof(out->issuer), "%.*s", (int)(name.len > 150 ? 150 : name.len), name.ptr);
-    for (size_t i = 0; i < cert->dns.count && len < sizeof(out->names) - 1; i++)
-        len += (size_t)snprintf(out->names + len, sizeof(out->names) - len, "%s" TG_S_FMT, i ? ", " : "",
-                                TG_S_ARG(cert->dns.items[i]));
+    for (size_t i = 0; i < cert->dns.count; i++) {
+        name = cert->dns.items[i];
+        if (len + name.len + sizeof(", ...") + 2 > sizeof(out->names)) {
+            snprintf(out->names + len, sizeof(out->names) - len, "%s...", len ? ", " : "");
+            return;
+        }
+        len += (size_t)snprintf(out->names + len, sizeof(out->names) - len, "%s" TG_S_FMT, len ? ", " : "",
+                                TG_S_ARG(name));
+    }
 }
 
 static const char *error_words(int error)

@@ -3,6 +3,7 @@
  */
 #include "provider_visit.h"
 #include "http/uri.h"
+#include "plain.h"
 #include <stdio.h>
 
 #define ANSWER_BYTES ((size_t)1 << 20)
@@ -69,18 +70,32 @@ static void add_certificate_hint(const struct asking *a, const char *url, const 
 
 /* ---- asking ---- */
 
-static void add_status_hint(const struct asking *a, unsigned status, bool discovery)
+static bool is_plain_http(const char *url) { return strncmp(url, "http://", strlen("http://")) == 0; }
+
+static void add_status_hint(const struct asking *a, const char *url, unsigned status, bool discovery)
 {
     tg_buf_addf(a->words, "the provider answers with status %u", status);
     if (status == 401 || status == 403)
         tg_buf_adds(a->words, a->p->token_file.len ? ": it does not take the token in token_file"
                                                    : ": it wants a bearer token; give it as token_file");
+    else if (status == 400 && is_plain_http(url))        /* what servers say to HTTP on a TLS port */
+        tg_buf_adds(a->words, ": is it an https:// URL?");
     else if (status / 100 == 3)
         tg_buf_adds(a->words, ": redirects are not followed; give the URL it leads to");
     else if (status == 404)
         tg_buf_adds(a->words, discovery ? ": there is no discovery document; is the issuer right? Else give its keys "
                                           "by jwks_url"
                                         : ": there are no keys; is the URL right?");
+}
+
+static void add_error_hint(const struct asking *a, const char *url, const char *error)
+{
+    if (strncmp(error, "certificate not trusted", strlen("certificate not trusted")) == 0)
+        add_certificate_hint(a, url, error);
+    else if (strstr(error, "speaks no TLS"))
+        tg_buf_adds(a->words, ": is it an http:// URL, or another port?");
+    else if (is_plain_http(url) && strstr(error, "connection") && strstr(error, "answer"))
+        tg_buf_adds(a->words, ": is it an https:// URL?");
 }
 
 static void note_clock(const struct asking *a, const struct inquiry_answer *answer)
@@ -93,7 +108,8 @@ static void note_clock(const struct asking *a, const struct inquiry_answer *answ
     a->v->ahead_s = answer->date_s - middle_ms / 1000;
 }
 
-static bool fetch(const struct asking *a, const char *url, bool discovery, struct inquiry_answer *answer)
+/* False: nothing was asked, for want of the bearer. */
+static bool get(const struct asking *a, const char *url, struct inquiry_answer *answer)
 {
     const struct tg_provider *p = a->p;
     char *ca_file = p->ca_file.len ? tg_slice_dup(p->ca_file) : NULL;
@@ -106,7 +122,6 @@ static bool fetch(const struct asking *a, const char *url, bool discovery, struc
     struct tg_err err;
     bool ok = !token_file || tg_bearer_line(token_file, &bearer, &err) == TG_OK;
 
-    *answer = (struct inquiry_answer){0};
     if (ok) {
         headers[1] = bearer.len ? bearer.data : NULL;
         inquiry_fetch(a->q, &request, answer);
@@ -119,23 +134,37 @@ static bool fetch(const struct asking *a, const char *url, bool discovery, struc
     free(token_file);
     free(proxy);
     free(ca_file);
-    if (!ok)
+    return ok;
+}
+
+static bool fetch(const struct asking *a, const char *url, bool discovery, struct inquiry_answer *answer)
+{
+    *answer = (struct inquiry_answer){0};
+    if (!get(a, url, answer))
         return false;
+    a->v->answered = a->v->answered || answer->status == TG_OK;
     if (answer->status == TG_OK && answer->http_status == 200) {
-        a->v->answered = true;
         note_clock(a, answer);
         return true;
     }
     tg_buf_addf(a->words, TG_S_FMT ": ", TG_S_ARG(shown(url)));
     if (answer->status == TG_OK) {
-        a->v->answered = true;
-        add_status_hint(a, answer->http_status, discovery);
+        add_status_hint(a, url, answer->http_status, discovery);
     } else {
         tg_buf_adds(a->words, answer->error);
-        if (strncmp(answer->error, "certificate not trusted", strlen("certificate not trusted")) == 0)
-            add_certificate_hint(a, url, answer->error);
+        add_error_hint(a, url, answer->error);
     }
     return false;
+}
+
+/* A login page, or an app's first page, is what comes from a URL that is a little wrong. */
+static const char *why_unread(struct tg_slice body, const struct tg_err *err)
+{
+    size_t at = 0;
+
+    while (at < body.len && (unsigned char)body.ptr[at] <= ' ')
+        at++;
+    return at < body.len && body.ptr[at] == '<' ? "a web page, where JSON is expected; is the URL right?" : err->text;
 }
 
 /* ---- the two steps ---- */
@@ -146,7 +175,7 @@ static bool take_discovery(const struct asking *a, const char *url, struct tg_sl
     struct tg_err err;
 
     if (tg_discovery_read(body, d, &err) != TG_OK) {
-        tg_buf_addf(a->words, "%s: no discovery document: %s", url, err.text);
+        tg_buf_addf(a->words, TG_S_FMT ": no discovery document: %s", TG_S_ARG(shown(url)), why_unread(body, &err));
         return false;
     }
     if (!tg_slice_eq(tg_slice_str(d->issuer), a->p->issuer)) {
@@ -190,7 +219,7 @@ static bool take_keys(const struct asking *a, struct tg_slice body)
     struct tg_err err;
 
     if (tg_jwks_parse(body, false, &set, &err) != TG_OK) {
-        tg_buf_addf(a->words, TG_S_FMT ": %s", TG_S_ARG(url), err.text);
+        tg_buf_addf(a->words, TG_S_FMT ": %s", TG_S_ARG(url), why_unread(body, &err));
         return false;
     }
     if (tg_jwks_count(set) == 0) {
@@ -213,20 +242,6 @@ static bool fetch_keys(const struct asking *a)
     return ok;
 }
 
-/* What a provider says goes to a terminal: no control characters, also none of Unicode's first block of them. */
-static void make_plain(struct tg_buf *words)
-{
-    for (size_t i = 0; i < words->len; i++) {
-        unsigned char c = (unsigned char)words->data[i];
-        bool c1 = c == 0xc2 && i + 1 < words->len && (unsigned char)words->data[i + 1] < 0xa0;
-
-        if (c < ' ' || c == 0x7f || c1)
-            words->data[i] = '?';
-        if (c1)
-            words->data[i + 1] = '?';
-    }
-}
-
 bool provider_visit(struct inquiry *q, const struct tg_provider *p, struct provider_visit *v, struct tg_buf *words)
 {
     struct asking a = {q, p, v, words};
@@ -242,7 +257,7 @@ bool provider_visit(struct inquiry *q, const struct tg_provider *p, struct provi
     else
         v->jwks_url = tg_slice_dup(p->jwks_url);
     ok = ok && fetch_keys(&a);
-    make_plain(words);
+    make_plain(words, 0);
     return ok;
 }
 

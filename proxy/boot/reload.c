@@ -14,12 +14,14 @@
 #define POLL_MS 20
 #define WATCH_MS 1000
 #define WATCH_RETRY_MS 15000
+#define RESTLESS_LOOKS 10
 #define LOOK_FIRST_MS 5000                               /* an app may start a little later than its sidecar, */
 #define LOOK_LAST_MS 60000                               /* or much later */
 
 static sigset_t watched;
 static struct tg_notify notify = {.fd = -1};
 static struct tg_watchdog watchdog;
+static uint64_t refusal_told;                            /* a hash of its words; 0: what was tried last worked */
 
 void tg_signals_block(void)
 {
@@ -32,35 +34,53 @@ void tg_signals_block(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static bool reload(struct tg_server *server, const char *path)
+static void log_problems(const struct tg_problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        tg_log(problems->items[i].warning ? TG_LOG_WARN : TG_LOG_ERROR, "configuration",
+               TG_F_STR("problem", problems->items[i].text));
+}
+
+/* Why a reload was refused is told once, not at each attempt, until something else is wrong. `asked`: by a signal. */
+static void tell_refusal(const struct tg_problems *problems, const struct tg_err *err, bool asked)
+{
+    uint64_t words = tg_hash_slice(tg_slice_str(tg_err_text(err)));
+
+    for (size_t i = 0; i < problems->count; i++)
+        words = tg_hash2(words, tg_hash_slice(tg_slice_str(problems->items[i].text)));
+    if (words == refusal_told && !asked)
+        return;
+    refusal_told = words;
+    log_problems(problems);
+    tg_log(TG_LOG_ERROR, "not reloaded; the old configuration stays in force",
+           TG_F_STR("error", problems->errors ? "the configuration has errors" : tg_err_text(err)));
+}
+
+static bool reload(struct tg_server *server, const char *path, bool asked)
 {
     enum tg_log_level level;
     struct tg_problems problems = {0};
     struct tg_settings fresh;
     struct tg_err err = {0};
-    bool ok = path != NULL;
+    bool ok;
 
     memset(&fresh, 0, sizeof(fresh));
     if (!path) {
         tg_log(TG_LOG_WARN, "there is no configuration file to reload");
         return false;
     }
-    ok = tg_settings_load(path, &fresh, &problems);
-    for (size_t i = 0; i < problems.count; i++)
-        tg_log(problems.items[i].warning ? TG_LOG_WARN : TG_LOG_ERROR, "configuration",
-               TG_F_STR("problem", problems.items[i].text));
-    if (ok)
-        ok = tg_server_reload(server, &fresh, &err) == TG_OK;
+    ok = tg_settings_load(path, &fresh, &problems) && tg_server_reload(server, &fresh, &err) == TG_OK;
     if (ok && tg_log_level_parse(server->settings.log_level, &level))
         tg_log_set_level(level);
     atomic_store(&server->health.reload_ok, ok);
     if (ok) {
+        refusal_told = 0;
+        log_problems(&problems);
         atomic_store(&server->health.reload_at_s, tg_clock_wall_ms() / 1000);
         tg_log(TG_LOG_INFO, "reloaded", TG_F_INT("routes", tg_routes_count(server->settings.config->routes)),
                TG_F_INT("providers", server->settings.config->providers.count));
     } else {
-        tg_log(TG_LOG_ERROR, "not reloaded; the old configuration stays in force",
-               TG_F_STR("error", tg_err_text(&err)));
+        tell_refusal(&problems, &err, asked);
     }
     tg_settings_fini(&fresh);
     tg_problems_fini(&problems);
@@ -68,20 +88,24 @@ static bool reload(struct tg_server *server, const char *path)
 }
 
 /* systemd's word for "wait with whatever needs the new configuration", and the end of that. */
-static bool reload_told(struct tg_server *server, const char *path)
+static bool reload_told(struct tg_server *server, const char *path, bool asked)
 {
     bool ok;
 
     tg_notify_send(&notify, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)tg_clock_mono_us());
-    ok = reload(server, path);
+    ok = reload(server, path, asked);
     tg_notify_send(&notify, "READY=1\nSTATUS=%s", ok ? "serving, reloaded"
                    : "serving by the old configuration; the log says what is wrong with the new one");
     return ok;
 }
 
-static void feed_watchdog(void *arg)
+/* Whoever waits inside of a reload feeds the watchdog, and gives up as soon as the process is to stop. */
+static bool meanwhile(void *arg)
 {
+    sigset_t pending;
+
     tg_watchdog_turn(arg);
+    return sigpending(&pending) != 0 || (!sigismember(&pending, SIGTERM) && !sigismember(&pending, SIGINT));
 }
 
 /* Waits for a signal at most until `until_ms`. 0: time is up. */
@@ -91,7 +115,7 @@ static int wait_signal(int64_t until_ms)
         int64_t now_ms, left;
         struct timespec ts;
 
-        feed_watchdog(&watchdog);
+        tg_watchdog_turn(&watchdog);
         now_ms = tg_clock_mono_ms();
         left = until_ms - now_ms;
         if (left <= 0)
@@ -126,7 +150,9 @@ static uint64_t files_signature(const struct tg_config *config)
         struct stat st;
 
         memset(&st, 0, sizeof(st));
-        if (stat(path, &st) == 0) {
+        if (stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))) {
+            sum = tg_hash2(sum, (uint64_t)st.st_ino);    /* a pipe's times change with every reading of it */
+        } else if (st.st_ino != 0) {
             sum = tg_hash2(tg_hash2(sum, (uint64_t)st.st_ino), nanoseconds(&st.st_mtim));
             /* ctime: chmod, and a copy that keeps the time of its source. */
             sum = tg_hash2(tg_hash2(sum, (uint64_t)st.st_size), nanoseconds(&st.st_ctim));
@@ -149,9 +175,10 @@ static bool same_files(const struct tg_config *a, const struct tg_config *b)
     }
 }
 
-/* Two looks that agree make a change: a file that is being written is left alone until it rests. */
+/* Two looks that agree make a change: a file that is being written is left alone until it rests, but not for ever. */
 struct watch {
     uint64_t in_force, last;
+    unsigned restless;                                   /* looks in a row that did not agree */
     uint64_t failed;                                     /* what was tried last and refused */
     int64_t retry_ms;                                    /* that again: not before */
 };
@@ -159,19 +186,23 @@ struct watch {
 static bool files_changed(struct watch *w, const struct tg_config *config)
 {
     uint64_t now = files_signature(config);
-    bool changed = now != w->in_force && now == w->last && (now != w->failed || tg_clock_mono_ms() >= w->retry_ms);
+    bool due = now != w->failed || tg_clock_mono_ms() >= w->retry_ms;
 
+    w->restless = now == w->last ? 0 : w->restless + 1;
     w->last = now;
-    return changed;
+    if (now == w->in_force || !due || (w->restless > 0 && w->restless < RESTLESS_LOOKS))
+        return false;
+    w->restless = 0;
+    return true;
 }
 
 /* What was seen before the files were read is in force: a change in between is one more change. */
-static void reload_and_watch(struct watch *w, struct tg_server *server, const char *path)
+static void reload_and_watch(struct watch *w, struct tg_server *server, const char *path, bool asked)
 {
     struct tg_config *old = tg_config_ref(server->settings.config);
     uint64_t before = files_signature(old);
 
-    if (reload_told(server, path)) {
+    if (reload_told(server, path, asked)) {
         w->in_force = same_files(old, server->settings.config) ? before : files_signature(server->settings.config);
         w->last = w->in_force;
         w->failed = 0;
@@ -186,8 +217,9 @@ static void look_at_files(struct watch *w, struct tg_server *server, const char 
 {
     if (!path || !files_changed(w, server->settings.config))
         return;
-    tg_log(TG_LOG_INFO, "a file that the configuration names has changed");
-    reload_and_watch(w, server, path);
+    if (w->last != w->failed)
+        tg_log(TG_LOG_INFO, "a file that the configuration names has changed");
+    reload_and_watch(w, server, path, false);
 }
 
 static bool stops(int sig)
@@ -248,7 +280,7 @@ static void begin(struct tg_server *server)
 {
     tg_notify_init(&notify, get_env);
     tg_watchdog_init(&watchdog, &notify, server);
-    server->meanwhile = feed_watchdog;
+    server->meanwhile = meanwhile;
     server->meanwhile_arg = &watchdog;
     tg_notify_send(&notify, "READY=1\nSTATUS=serving");
 }
@@ -274,7 +306,7 @@ int tg_serve(struct tg_server *server, const char *path)
         if (sig == 0)
             look_at_files(&watch, server, path);
         if (sig == SIGHUP)
-            reload_and_watch(&watch, server, path);
+            reload_and_watch(&watch, server, path, true);
         if (sig == SIGUSR1 && server->shared.access_log)
             tg_log_sink_reopen(server->shared.access_log);
         look_around(&look, server);

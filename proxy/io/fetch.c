@@ -20,6 +20,7 @@
 #define HEAD_BYTES ((size_t)64 << 10)
 #define IDLE_CONNECTIONS 8L
 #define CA_BYTES ((size_t)4 << 20)
+#define LAST_DATE_S INT64_C(253402300799)                /* the year 9999 */
 
 struct tg_fetcher {
     struct tg_worker *worker;
@@ -99,6 +100,8 @@ static enum tg_status describe(const struct tg_fetch *f, CURLcode code, struct t
         return tg_fail(err, TG_IO, "%s%s", f->proxied ? "the proxy: " : "", connect_words(f));
     if (f->proxied && strncmp(f->curl_words, "CONNECT", strlen("CONNECT")) == 0)
         return tg_fail(err, TG_IO, "the proxy does not let it through (%s)", f->curl_words);
+    if (code == CURLE_SSL_CONNECT_ERROR && strstr(f->curl_words, "wrong version number"))
+        return tg_fail(err, TG_IO, "the peer speaks no TLS");
     for (size_t i = 0; i < ARRAY_LEN(sentences); i++) {
         if (sentences[i].code != code)
             continue;
@@ -166,6 +169,24 @@ static void read_directives(struct tg_slice value, int64_t *max_age_s)
     } while (more);
 }
 
+/* What the server's clock shows now: Date, and how long a cache between has kept the answer since (RFC 9111 §5.1). */
+static int64_t read_date(const struct tg_fetch *f)
+{
+    struct curl_header *h;
+    uint64_t age_s = 0;
+    time_t date;
+
+    if (curl_easy_header(f->easy, "Date", 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
+        return 0;
+    date = curl_getdate(h->value, NULL);
+    if (date <= 0 || date > LAST_DATE_S)
+        return 0;
+    if (curl_easy_header(f->easy, "Age", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
+        (!tg_slice_to_u64(tg_slice_str(h->value), &age_s) || age_s > INT32_MAX))
+        return 0;
+    return (int64_t)date + (int64_t)age_s;
+}
+
 static void read_head(const struct tg_fetch *f, struct tg_fetch_answer *answer)
 {
     struct curl_header *h;
@@ -175,11 +196,7 @@ static void read_head(const struct tg_fetch *f, struct tg_fetch_answer *answer)
     answer->http_status = code > 0 ? (unsigned)code : 0;
     for (size_t i = 0; curl_easy_header(f->easy, "Cache-Control", i, CURLH_HEADER, -1, &h) == CURLHE_OK; i++)
         read_directives(tg_slice_str(h->value), &answer->max_age_s);
-    if (curl_easy_header(f->easy, "Date", 0, CURLH_HEADER, -1, &h) == CURLHE_OK) {
-        time_t date = curl_getdate(h->value, NULL);
-
-        answer->date_s = date > 0 ? (int64_t)date : 0;
-    }
+    answer->date_s = read_date(f);
 }
 
 /* ---- the life of a fetch ---- */

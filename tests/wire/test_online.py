@@ -539,7 +539,7 @@ class Init(WithIssuer):
         nobody = "https://127.0.0.1:%d" % free_port()
         self.assertRefused(69, ["connection refused", "--offline"], issuer=nobody)
         self.assertRefused(69, ["name is not known"], issuer="https://nobody.invalid")
-        self.assertRefused(2, ["to: "], *ca, "--offline", "--upstream", "ftp://x", issuer=it.base)
+        self.assertRefused(2, ["--upstream: "], *ca, "--offline", "--upstream", "ftp://x", issuer=it.base)
         os.remove(it.docs + DISCOVERY)
         self.assertRefused(1, ["404", "is the issuer right?"], *ca, issuer=it.base)
 
@@ -547,6 +547,68 @@ class Init(WithIssuer):
         code, out, err = self.init("--offline", issuer="https://nobody.invalid")
         self.assertEqual(code, 0, err)
         self.assertEqual(run("check", "-c", "tollgate.yaml", cwd=self.dir)[0], 0)
+
+    def test_options(self):
+        """A mistake is told by the option's name; what is written is what was meant."""
+        for more, words in (
+            (["--audience", "app\n"], "--audience: there is a control character"),
+            (["--audience", "a\u0085b"], "--audience: there is a control character"),
+            (["--upstream", "127.0.0.1:3000"], "--upstream: a URL starts with http://"),
+            (["--upstream", "http://u:secret@app"], "--upstream: a URL here holds no user name"),
+            (["--issuer", "idp.example.com"], "--issuer: not an https URL"),
+            (["--issuer", "http://idp.test"], "--allow-http"),
+        ):
+            with self.subTest(more):
+                self.assertRefused(2, [words], "--offline", *more, issuer="https://idp.test")
+        code, out, err = self.init("--offline", "--allow-http", issuer="http://idp.test")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(run("check", "-c", "tollgate.yaml", cwd=self.dir)[0], 0)
+
+    def test_quoting(self):
+        """Nothing in an option is YAML, a comment or a variable; a key is none anyway."""
+        code, out, err = self.init("--offline", "--name", "$${x}", issuer="https://idp.test")
+        self.assertEqual(code, 0, err)
+        with open(self.path("tollgate.yaml"), encoding="utf-8") as f:
+            self.assertIn('  "$${x}":', f.read())
+        for audience in ('"', "a: b # c", "${HOME}", "$$x", "\\n", "'", "*a", "- x", "{}"):
+            with self.subTest(audience):
+                code, out, err = self.init("--offline", "-f", "--audience", audience, issuer="https://idp.test")
+                self.assertEqual(code, 0, err)
+                code, out, err = run("check", "-c", "tollgate.yaml", "--print-config", cwd=self.dir)
+                self.assertEqual(code, 0, err)
+                shown = re.search(r"audiences:\n +- (.*)", out)[1]
+                shown = json.loads(shown) if shown.startswith('"') else shown
+                self.assertEqual(shown.replace("$$", "$"), audience)
+
+    def test_what_is_not_replaced(self):
+        """--force replaces files; a link stays a link, and a pipe or a device is left alone."""
+        name = self.path("tollgate.yaml")
+        os.mkfifo(name)
+        for more in ([], ["--force"]):
+            code, out, err = self.init("--offline", *more, issuer="https://idp.test", timeout=10)
+            self.assertEqual(code, 1, err)
+        self.assertIn("is no file that could be replaced", err)
+        os.remove(name)
+        os.symlink("/dev/null", name)
+        code, out, err = self.init("--offline", "--force", issuer="https://idp.test")
+        self.assertEqual((code, os.path.islink(name)), (1, True), err)
+        os.remove(name)
+        os.symlink(self.write("real.yaml", "old"), name)
+        code, out, err = self.init("--offline", "--force", issuer="https://idp.test")
+        self.assertEqual((code, os.path.islink(name)), (0, True), err)
+        with open(self.path("real.yaml"), encoding="utf-8") as f:
+            self.assertIn("idp.test", f.read())
+
+    def test_link_to_the_authority(self):
+        """What Kubernetes swaps is the link: the file must name it, not what it points to today."""
+        os.makedirs(self.path("etc"))
+        shutil.copy(self.ca.cert, self.path("today.pem"))
+        os.symlink("today.pem", self.path("corp.pem"))
+        args = ["--offline", "--ca-file", "corp.pem", "-o", "etc/gate.yaml"]
+        code, out, err = self.init(*args, issuer="https://idp.test")
+        self.assertEqual(code, 0, err)
+        with open(self.path("etc/gate.yaml"), encoding="utf-8") as f:
+            self.assertIn('ca_file: "%s"' % self.path("corp.pem"), f.read())
 
     def test_bearer(self):
         it = self.issuer(bearer=["sesame"])
@@ -569,13 +631,15 @@ class Init(WithIssuer):
 
 
 class Dated(http.server.BaseHTTPRequestHandler):
-    """A provider whose clock is wrong by `server.ahead` seconds."""
+    """A provider whose clock is wrong by `server.ahead` seconds, perhaps behind a cache."""
 
     def do_GET(self):
         base = "http://127.0.0.1:%d" % self.server.server_address[1]
         body = jwks() if self.path == "/keys" else {"issuer": base, "jwks_uri": base + "/keys"}
         data = json.dumps(body).encode()
         self.send_response(200)
+        if self.server.age:
+            self.send_header("Age", str(self.server.age))
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -633,33 +697,50 @@ class CheckOnline(WithIssuer):
             with self.subTest(words):
                 out = self.assertSays(self.check(self.cfg(self.idp(it, **changes))), 69, "^FAILED .*corp: .*" + words)
                 self.assertNotIn("hidden", out)
+        plain = {"issuer": "https://127.0.0.1:%d" % self.dated().server_address[1]}
+        self.assertSays(self.check(self.cfg(self.idp(it, **plain))), 69, "^FAILED .*speaks no TLS: is it an http://")
+        plain = {"issuer": it.base.replace("https:", "http:"), "ca_file": None}
+        self.assertSays(self.check(self.cfg(self.idp(it, **plain))), 69, "^FAILED .*status 400: is it an https://")
+        code, out, err = self.check(self.cfg(self.idp(it, ca_file=self.leaf.key)))
+        self.assertEqual(code, 78)
+        self.assertIn("corp.ca_file: %s: holds no PEM certificate" % self.leaf.key, err)
         it.write("/keys", {"keys": [{"kty": "oct", "k": "AAAA"}, {"kty": "RSA", "n": "AQAB", "e": "AQAB"}]})
         self.assertSays(self.check(self.cfg(self.idp(it))), 69, "^FAILED .*no usable key.*key 1.*key 2")
+        it.write("/keys", "\n<!doctype html>")
+        self.assertSays(self.check(self.cfg(self.idp(it))), 69, "^FAILED .*/keys: a web page, where JSON is expected")
 
     def test_certificates(self):
         for words, made in (
             ("expired.*renew", certs.leaf(self.dir, self.ca, ["localhost"], "old", end=-0.1)),
             ("it is for elsewhere.test", certs.leaf(self.dir, self.ca, ["elsewhere.test"], "else")),
             ("self-signed.*", certs.leaf(self.dir, None, ["localhost"], "self")),
+            (r"it is for n\d*.long.test, .*\.test, \.\.\.: use", certs.leaf(
+                self.dir, self.ca, ["n%d.long.test" % i for i in range(40)], "many")),
         ):
             with self.subTest(words):
                 it = self.issuer(leaf=made)
                 self.assertSays(self.check(self.cfg(self.idp(it))), 69, "^FAILED .*not trusted.*" + words)
 
-    def test_clock(self):
+    def dated(self):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dated)
+        server.ahead = server.age = 0
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
+        return server
+
+    def test_clock(self):
+        server = self.dated()
         p = {"issuer": "http://127.0.0.1:%d" % server.server_address[1], "audiences": ["app"], "leeway": "30s"}
-        for ahead, words in (
-            (0, "^ok .*clock"),
-            (10, "^ok .*clock"),
-            (45, "^warning .*its clock is 4[4-6] s ahead of this machine"),
-            (-45, "^warning .*this machine's clock is 4[4-6] s ahead of the provider"),
+        for ahead, age, words in (
+            (0, 0, "^ok .*clock"),
+            (10, 0, "^ok .*clock"),
+            (45, 0, "^warning .*its clock is 4[4-6] s ahead of this machine"),
+            (-45, 0, "^warning .*this machine's clock is 4[4-6] s ahead of the provider"),
+            (-1200, 1200, "^ok .*clock"),
         ):
-            with self.subTest(ahead):
-                server.ahead = ahead
+            with self.subTest(ahead=ahead, age=age):
+                server.ahead, server.age = ahead, age
                 self.assertSays(self.check(self.cfg(p)), 0, words)
 
     def test_upstream(self):
@@ -725,12 +806,21 @@ class CheckOnline(WithIssuer):
             ("no key has the token's \"kid\".*has 1 key now, for ES256", token("rsaA", iss=it.base)),
             ("signed with HS256, supported_algs allows RS256, ES256, EdDSA", token("hs256", iss=it.base)),
             ("an opaque token", "abcdef"),
+            ("it has 2.... bytes, limits.token allows 16384", token(iss=it.base, more="x" * 16384)),
         ):
             with self.subTest(words):
                 out = self.assertSays(self.check(cfg, "--token", text), 1, "^FAILED .*token: .*" + words)
                 self.assertNotIn(text, out)
                 if "." in text:
                     self.assertNotIn(text.split(".")[2], out)
+
+    def test_token_as_pasted(self):
+        it = self.issuer()
+        cfg = self.cfg(self.idp(it))
+        for text in ("%s\r\n", "  %s  \n\n"):
+            self.assertSays(self.check(cfg, "--token", "-", stdin=text % token(iss=it.base)), 0, "^ok .*token: good")
+        for text in ("", " \n"):
+            self.assertSays(self.check(cfg, "--token", "-", stdin=text), 1, "^FAILED .*token: there is none")
 
     def test_token_not_judged(self):
         it = self.issuer()
@@ -749,6 +839,18 @@ class CheckOnline(WithIssuer):
         self.assertEqual(code, 69)
         self.assertNotRegex(out.replace("\n", ""), "[\x00-\x1f\x7f-\x9f]")
         self.assertNotRegex(out, "(?m)^ok .*fine")
+        path = "/k\u009b31m\u202e"
+        keys = jwks()["keys"] + [{"kty": "RSA", "kid": "\u009b31m\u202e", "n": "AQAB", "e": "AQAB"}]
+        it.say(jwks_uri="https://localhost:%d%s" % (it.port, path))
+        it.write(path, {"keys": keys})
+        out = self.assertSays(
+            self.check(self.cfg(self.idp(it)), "--token", token(iss="https://\u009b31m\u202e.test")),
+            1,
+            r"1 usable key at .*/k\?\?31m",
+            "1 of its keys cannot be used",
+            "issuer found",
+        )
+        self.assertNotRegex(out.replace("\n", ""), "[\x00-\x1f\x7f-\x9f\u202e]")
 
 
 class Forwarded(Case):

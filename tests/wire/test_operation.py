@@ -17,6 +17,7 @@ from harness import (
     KIND,
     NotStarted,
     PATIENCE,
+    Tollgate,
     ask,
     bearer,
     command,
@@ -295,6 +296,58 @@ class Reload(Case):
         self.assertTrue(wait_until(lambda: ask(gate.port, "GET", "/", [bearer("rsaA")]).status == 200, 10, 0.2))
 
 
+class Watching(Case):
+    """Files the configuration names, read again without a signal."""
+
+    @classmethod
+    def routes(cls, up):
+        return None
+
+    def gate_with(self, name, text, **more):
+        gate = Tollgate(
+            config([public(self.up)], identity_providers={"corp": provider(jwks=None, jwks_file=name, **more)}),
+            files={name: text},
+        )
+        self.addCleanup(gate.stop)
+        return gate
+
+    def test_a_file_that_never_rests(self):
+        """A writer that goes on and on delays what it writes, but not for ever."""
+        gate = self.gate_with("keys.json", jwks())
+        stop = threading.Event()
+
+        def rewrite():
+            while not stop.wait(0.2):
+                gate.write("keys.new", jwks("ec256", "rsaA"))
+                os.rename(os.path.join(gate.dir, "keys.new"), os.path.join(gate.dir, "keys.json"))
+
+        writer = threading.Thread(target=rewrite)
+        writer.start()
+        try:
+            self.assertTrue(wait_until(lambda: '"reloaded"' in gate.stderr(), 20), gate.stderr())
+            self.assertLessEqual(gate.stderr().count('"reloaded"'), 2)
+        finally:
+            stop.set()
+            writer.join()
+
+    def test_a_refusal_is_told_once(self):
+        """What is wrong is tried again, and told again only when asked by a signal or when something else is wrong."""
+        gate = self.gate_with("keys.json", jwks())
+        os.remove(os.path.join(gate.dir, "keys.json"))
+        refused = lambda: gate.stderr().count('"not reloaded')
+        self.assertTrue(wait_until(lambda: refused() == 1, 8), gate.stderr())
+        time.sleep(18)
+        self.assertEqual(refused(), 1, gate.stderr())
+        gate.reload()
+        self.assertTrue(wait_until(lambda: refused() == 2), gate.stderr())
+        gate.write("keys.json", "{")
+        self.assertTrue(wait_until(lambda: refused() == 3, 8), gate.stderr())
+        gate.write("keys.json", jwks())
+        self.assertTrue(wait_until(lambda: '"reloaded"' in gate.stderr(), 8), gate.stderr())
+        os.remove(os.path.join(gate.dir, "keys.json"))
+        self.assertTrue(wait_until(lambda: refused() == 4, 8), "what was mended in between is told again")
+
+
 class Ending(Case):
     @classmethod
     def routes(cls, up):
@@ -342,6 +395,21 @@ class Ending(Case):
             t = time.monotonic()
             gate.proc.wait(10 * PATIENCE)
             self.assertLess(time.monotonic() - t, 2 * PATIENCE)
+
+    def test_a_reload_that_waits_is_given_up(self):
+        """Keys of a new provider are waited for, but not by who is to stop."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            gate = Tollgate(config([public(self.up)]))
+            self.addCleanup(gate.stop)
+            issuer = "http://127.0.0.1:%d" % silent.getsockname()[1]
+            gate.configure(config([public(self.up)], identity_providers={"new": {"issuer": issuer, "audiences": ["a"]}}))
+            gate.reload()
+            silent.settimeout(10)
+            silent.accept()
+            start = time.monotonic()
+            gate.proc.send_signal(signal.SIGTERM)
+            self.assertEqual(gate.proc.wait(10), 0)
+            self.assertLess(time.monotonic() - start, 3.5)
 
     def test_sigint_too(self):
         gate = self.start(config([public(self.up)]))

@@ -72,7 +72,7 @@ static const struct {
     {"a secret", HEAD "    secret_file: secret\n    supported_algs: [HS256]\n", NULL},
     {"oct keys of a file", HEAD "    jwks_file: oct.json\n    supported_algs: HS256\n", NULL},
     {"everything remote",
-     HEAD "    jwks_url: http://k.example.com\n    allow_http: true\n    ca_file: ec.pem\n"
+     HEAD "    jwks_url: http://k.example.com\n    allow_http: true\n    ca_file: ca.pem\n"
           "    token_file: absent\n    proxy: http://p:1\n    max_stale: 1h\n    leeway: none\n"
           "    token_use: access\n    groups_claim: roles\n",
      NULL},
@@ -132,6 +132,8 @@ static const struct {
     {"no time at all", HEAD "    timeout: 0s\n", "timeout"},
     {"max_stale for local keys", HEAD "    jwks: " EC "\n    max_stale: 1h\n", "so nothing is fetched"},
     {"no CA", HEAD "    ca_file: absent\n", "ca_file: "},
+    {"a key as CA", HEAD "    ca_file: ec.pem\n", "holds no PEM certificate"},
+    {"a CA that is not PEM", HEAD "    ca_file: secret\n", "holds no PEM certificate"},
     {"strange proxy", HEAD "    proxy: socks5://p\n", "proxy: not an http"},
     {"same issuer twice", HEAD "  other: {issuer: 'https://idp.example.com', audiences: x}\n",
      ":5:19: identity_providers.other.issuer: provider `corp`"},
@@ -233,12 +235,22 @@ static void write_public_key(void)
     tg_signer_free(signer);
 }
 
+static void copy_certificate(void)
+{
+    struct tg_buf pem = {0};
+
+    assert_int_equal(tg_file_read(TG_VECTORS "/certificate.pem", 4096, &pem, NULL), TG_OK);
+    write_file("ca.pem", tg_buf_slice(&pem));
+    tg_buf_fini(&pem);
+}
+
 static int setup(void **state)
 {
     (void)state;
     if (!mkdtemp(folder))
         return 1;
     write_public_key();
+    copy_certificate();
     write_file("secret", TG_S("0123456789abcdef0123456789abcdef\n"));
     write_file("short", TG_S("0123456789abcdef\n"));
     write_file("oct.json", TG_S("{\"keys\":[{\"kty\":\"oct\",\"kid\":\"o\",\"k\":"
@@ -248,7 +260,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"ec.pem", "ec.json", "secret", "short", "oct.json"};
+    static const char *const names[] = {"ca.pem", "ec.pem", "ec.json", "secret", "short", "oct.json"};
     char path[128];
 
     (void)state;

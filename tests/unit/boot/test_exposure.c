@@ -78,6 +78,36 @@ static void decisions(void **state)
     }
 }
 
+/* Of a host with many addresses, how many of each family are looked at. */
+static void some_of_both(void **state)
+{
+    static const struct { size_t v4, v6, want_v4, want_v6; } hosts[] = {
+        {0, 0, 0, 0},   {3, 2, 3, 2},   {20, 12, 20, 12}, {300, 2, 30, 2},  {1, 300, 1, 31}, {300, 100, 16, 16},
+        {40, 0, 32, 0}, {0, 40, 0, 32}, {17, 16, 16, 16}, {20, 13, 19, 13},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        static struct tg_ip all[402];
+        struct tg_exposure_host got;
+        size_t n = 0, v4 = 0;
+
+        tg_ip_parse(TG_S("127.0.0.1"), &all[n++]);
+        for (size_t j = 0; j < hosts[i].v4; j++)
+            all[n++] = (struct tg_ip){.family = 4, .bytes = {10, 0, (uint8_t)(j >> 8), (uint8_t)j}};
+        tg_ip_parse(TG_S("::1"), &all[n++]);
+        for (size_t j = 0; j < hosts[i].v6; j++)
+            all[n++] = (struct tg_ip){.family = 6, .bytes = {0x20, 1, [14] = (uint8_t)(j >> 8), [15] = (uint8_t)j}};
+        tg_exposure_choose(all, n, &got);
+        for (size_t j = 0; j < got.count; j++) {
+            assert_false(tg_ip_is_loopback(&got.addresses[j]));
+            v4 += got.addresses[j].family == 4;
+        }
+        if (v4 != hosts[i].want_v4 || got.count - v4 != hosts[i].want_v6)
+            fail_msg("%zu and %zu: %zu and %zu", hosts[i].v4, hosts[i].v6, v4, got.count - v4);
+    }
+}
+
 /* ---- one look ---- */
 
 static size_t told;
@@ -99,7 +129,7 @@ static size_t check(const char *yaml)
     if (!tg_settings_parse("t.yaml", tg_slice_str(yaml), &s, &problems))
         fail_msg("%s\n%s", problems.items[0].text, yaml);
     told = 0;
-    n = tg_exposure_check(&s, keep, NULL);
+    n = tg_exposure_check(&s, keep, NULL, NULL);
     assert_int_equal(n, told);
     tg_settings_fini(&s);
     tg_problems_fini(&problems);
@@ -160,7 +190,11 @@ static void looks(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(decisions), cmocka_unit_test(looks)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decisions),
+        cmocka_unit_test(some_of_both),
+        cmocka_unit_test(looks),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
