@@ -13,6 +13,7 @@
 
 #define MAX_IDLE 512
 #define TOLD_SLOTS 64
+#define TOLD_WAYS 8
 #define TELL_AGAIN_S 60
 
 static struct tg_upstream_conn *conn_of(struct tg_stream *s)
@@ -256,18 +257,33 @@ size_t tg_endpoint_open(const struct tg_endpoint *ep)
 
 /*
  * Whether this may be said now. A slot keeps who said something last and when: every worker would say the same, and
- * every request again.
+ * every request again. What is new takes the oldest of its few slots.
  */
 static bool may_tell(uint64_t what, uint32_t now_s)
 {
     static _Atomic uint64_t told[TOLD_SLOTS];
-    _Atomic uint64_t *slot = &told[what % TOLD_SLOTS];
-    uint64_t last = atomic_load_explicit(slot, memory_order_relaxed);
-    int32_t silence_s = last >> 32 == what >> 32 ? TELL_AGAIN_S : 1;
+    _Atomic uint64_t *oldest = NULL;
+    uint64_t expected = 0;
+    int32_t oldest_s = -1;
 
-    if (last != 0 && (int32_t)(now_s - (uint32_t)last) < silence_s) /* workers' clocks are a little apart */
-        return false;
-    return atomic_compare_exchange_strong(slot, &last, (what & ~(uint64_t)UINT32_MAX) | now_s);
+    for (size_t i = 0; i < TOLD_WAYS; i++) {
+        _Atomic uint64_t *slot = &told[(what + i) % TOLD_SLOTS];
+        uint64_t last = atomic_load_explicit(slot, memory_order_relaxed);
+        int32_t age_s = last ? (int32_t)(now_s - (uint32_t)last) : INT32_MAX;
+        bool same = last != 0 && last >> 32 == what >> 32;
+
+        if (same && age_s < TELL_AGAIN_S)
+            return false;
+        age_s = age_s < 0 ? 0 : age_s;                   /* workers' clocks are a little apart */
+        if (same || age_s > oldest_s) {
+            oldest = slot;
+            expected = last;
+            oldest_s = age_s;
+        }
+        if (same)
+            break;
+    }
+    return atomic_compare_exchange_strong(oldest, &expected, (what & ~(uint64_t)UINT32_MAX) | now_s);
 }
 
 void tg_endpoint_tell_tls(const struct tg_endpoint *ep, const char *words)

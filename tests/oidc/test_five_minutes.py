@@ -137,7 +137,10 @@ class FiveMinutes(unittest.TestCase):
         )
         took = time.monotonic() - start
 
-        self.assertEqual(re.findall(r"HTTP/1\.1 (\d{3}) ", said), ["200", "403"])
+        answers = re.findall(r"HTTP/1\.1 (\d{3}) ", said)
+        while answers[:1] == ["503"]:  # before the keys were there: curl asked again
+            del answers[0]
+        self.assertEqual(answers, ["200", "403"])
         print("  from a bare checkout to the first 200 and 403: %d commands, %.1f s" % (len(self.commands), took))
         self.assertLessEqual(len(self.commands), 4)
         self.assertLess(took, MOST_S)
