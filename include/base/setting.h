@@ -58,6 +58,9 @@ struct tg_setting {
 bool tg_settings_read(const struct tg_setting *table, size_t rows, const struct tg_tree *tree, const cJSON *node,
                       const char *where, bool camel, struct tg_arena *arena, void *out, struct tg_problems *problems);
 
+/* Whether the default is a list, "[a, b]", and not one text such as "[::]:8080". */
+bool tg_setting_default_is_list(const struct tg_setting *row);
+
 /* The nearest of `names` to `word` when it is near enough for a typing error, else NULL. */
 const char *tg_nearest(const char *word, const char *const *names, size_t count);
 /* As a user writes them, without "none"; durations as whole numbers with units from large to small. */

@@ -343,12 +343,18 @@ static bool (*const readers[])(struct reading *r, void *member) = {
 
 /* ---- tables ---- */
 
-/* The default as a node; "[a, b]" is a list. */
+bool tg_setting_default_is_list(const struct tg_setting *row)
+{
+    size_t len = row->dflt ? strlen(row->dflt) : 0;
+
+    return row->kind == TG_SET_STRINGS && len >= 2 && row->dflt[0] == '[' && row->dflt[len - 1] == ']';
+}
+
+/* The default as a node. */
 static cJSON *default_node(const struct tg_setting *row)
 {
     struct tg_slice text = tg_slice_str(row->dflt), item;
-    cJSON *node = row->kind == TG_SET_STRINGS && text.len >= 2 && text.ptr[0] == '[' ? cJSON_CreateArray()
-                                                                                        : cJSON_CreateNull();
+    cJSON *node = tg_setting_default_is_list(row) ? cJSON_CreateArray() : cJSON_CreateNull();
 
     tg_assert(node);
     if (cJSON_IsArray(node)) {

@@ -231,7 +231,7 @@ static void add_default(struct tg_buf *out, const struct tg_setting *row)
 {
     if (row->kind == TG_SET_STRING || row->kind == TG_SET_FILE || row->kind == TG_SET_PATH ||
         row->kind == TG_SET_ENUM ||
-        (row->kind == TG_SET_STRINGS && row->dflt[0] != '['))
+        (row->kind == TG_SET_STRINGS && !tg_setting_default_is_list(row)))
         add_quoted(out, tg_slice_str(row->dflt));
     else
         tg_buf_adds(out, row->dflt);

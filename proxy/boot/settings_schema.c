@@ -154,7 +154,7 @@ static cJSON *default_value(const struct tg_setting *row)
         return cJSON_CreateBool(strcmp(row->dflt, "true") == 0);
     if (row->kind == TG_SET_COUNT && strcmp(row->dflt, "none") != 0)
         return cJSON_CreateRaw(row->dflt);
-    if (row->kind == TG_SET_STRINGS && row->dflt[0] == '[')
+    if (tg_setting_default_is_list(row))
         return cJSON_CreateArray();                      /* the only such default is the empty list */
     return cJSON_CreateString(row->dflt);
 }

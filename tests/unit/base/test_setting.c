@@ -19,7 +19,7 @@ struct section {
     int64_t leeway_ms, total_ms, delay_ms;
     struct tg_slice realm, issuer, ca_file;
     int error_format;
-    struct tg_strings audiences, algs;
+    struct tg_strings audiences, algs, addresses;
     struct tg_string_map headers;
     const cJSON *routes;
 };
@@ -41,6 +41,7 @@ static const struct tg_setting table[] = {
     ROW("error_format", error_format, TG_SET_ENUM, "problem", 0, 0, "zero|problem|oauth", 0, "x"),
     ROW("audiences", audiences, TG_SET_STRINGS, NULL, 0, 0, NULL, 0, "x"),
     ROW("supported_algs", algs, TG_SET_STRINGS, "[RS256, ES256]", 0, 0, NULL, 0, "x"),
+    ROW("address", addresses, TG_SET_STRINGS, "[::]:8080", 0, 0, NULL, 0, "x"),
     ROW("headers", headers, TG_SET_STRING_MAP, NULL, 0, 0, NULL, 0, "x"),
     ROW("routes", routes, TG_SET_NODE, NULL, 0, 0, NULL, 0, "x"),
     ROW("tracing", realm, TG_SET_LATER, NULL, 0, 0, NULL, 0, "export of traces"),
@@ -92,6 +93,8 @@ static void expect_defaults(const struct section *s)
     assert_int_equal(s->algs.count, 2);
     assert_false(s->algs.set);
     assert_true(tg_slice_eq(s->algs.items[1], TG_S("ES256")));
+    assert_int_equal(s->addresses.count, 1);             /* brackets of an address are no list */
+    assert_true(tg_slice_eq(s->addresses.items[0], TG_S("[::]:8080")));
     assert_null(s->routes);
 }
 
