@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = os.path.join(TOP, "build", "logs")
 CI = os.environ.get("CI") == "true"
-FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS") or (60 if CI else 5))
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS") or (30 if CI else 5))
 CORES = os.cpu_count() or 1
 
 # The build trees. Release carries no tests: it is what scripts/build leaves and what users run.
