@@ -4,10 +4,20 @@
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"
+#include <sys/types.h>
 
-/* The whole file; TG_LIMIT above `max` bytes, TG_NOT_FOUND, TG_DENIED, TG_IO. The sentence names the path. What `out`
- * held before is replaced on success. */
+/*
+ * The whole file; TG_LIMIT above `max` bytes, TG_NOT_FOUND, TG_DENIED, TG_IO. The sentence names the path. What `out`
+ * held before is replaced on success. A pipe is waited for, ten seconds in all.
+ */
 enum tg_status tg_file_read(const char *path, size_t max, struct tg_buf *out, struct tg_err *err);
+/*
+ * The same in parts, for those that look at the descriptor first: tg_file_open is open() for reading without waiting
+ * for a pipe's writer, tg_file_take is read() that waits for what the writer says until `until_ms`: ETIMEDOUT.
+ */
+#define TG_FILE_PATIENCE_MS 10000
+int tg_file_open(const char *path);
+ssize_t tg_file_take(int fd, void *into, size_t room, bool first, int64_t until_ms);
 /* A secret: as tg_file_read, one trailing newline (LF or CRLF) cut; empty is TG_BAD_INPUT. */
 enum tg_status tg_file_read_secret(const char *path, struct tg_buf *out, struct tg_err *err);
 /* Writes beside, fsyncs, renames: readers see the old or the new, also after a crash. */

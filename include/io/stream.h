@@ -87,6 +87,13 @@ void tg_stream_put(struct tg_stream *s, const void *bytes, size_t n); /* not cop
 void tg_stream_put_copy(struct tg_stream *s, const void *bytes, size_t n); /* short ones, up to 64 bytes: copied */
 void tg_stream_flush(struct tg_stream *s);
 static inline size_t tg_stream_backlog(const struct tg_stream *s) { return s->backlog.len - s->backlog_sent; }
+/* While it connects: what was put and has not become anything on the wire, to be said to somebody else instead. */
+static inline struct tg_slice tg_stream_unsaid(const struct tg_stream *s)
+{
+    size_t from = s->backlog_sealed > s->backlog_sent ? s->backlog_sealed : s->backlog_sent;
+
+    return from < s->backlog.len ? tg_slice(s->backlog.data + from, s->backlog.len - from) : tg_slice(NULL, 0);
+}
 size_t tg_stream_unread(const struct tg_stream *s);      /* octets, here and in the kernel, not taken by the peer */
 /* Nothing noted and nothing in the backlog. */
 static inline bool tg_stream_is_drained(const struct tg_stream *s) { return !s->gather && tg_stream_backlog(s) == 0; }

@@ -2,8 +2,10 @@
  * file - whole files in, whole files out.
  */
 #include "base/file.h"
+#include "base/clock.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -17,21 +19,64 @@ static enum tg_status fail_errno(struct tg_err *err, const char *path, const cha
     int e = errno;
     enum tg_status st = e == ENOENT || e == ENOTDIR ? TG_NOT_FOUND : e == EACCES || e == EPERM ? TG_DENIED : TG_IO;
 
-    return tg_fail(err, st, "%s: %s: %s", path, what, strerror(e));
+    return tg_fail(err, st, "%s: %s: %s", path, what, e == ETIMEDOUT ? "nobody writes to this pipe" : strerror(e));
+}
+
+/* ---- waiting for a pipe, and not for ever: whoever reloads is who obeys SIGTERM ---- */
+
+int tg_file_open(const char *path)
+{
+    return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
+/* A pipe is empty, too, before its writer has come. */
+static bool may_have_no_writer_yet(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* 0: something has happened. */
+static int wait_for_writer(int fd, int64_t until_ms)
+{
+    int64_t left_ms = until_ms - tg_clock_mono_ms();
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    int n = left_ms > 0 ? poll(&one, 1, (int)left_ms) : 0;
+
+    if (n > 0 || (n < 0 && errno == EINTR))
+        return 0;
+    if (n == 0)
+        errno = ETIMEDOUT;
+    return -1;
+}
+
+ssize_t tg_file_take(int fd, void *into, size_t room, bool first, int64_t until_ms)
+{
+    for (;;) {
+        ssize_t n = read(fd, into, room);
+
+        if (n == 0 && first && may_have_no_writer_yet(fd))
+            first = false;                               /* after the wait there was one: it said nothing */
+        else if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+            return n;
+        if (wait_for_writer(fd, until_ms) != 0)
+            return -1;
+    }
 }
 
 /* Reads to the end: what fstat says is no bound, for files grow and a pipe has no size. */
 static enum tg_status read_all(int fd, const char *path, size_t max, struct tg_buf *got, struct tg_err *err)
 {
+    int64_t until_ms = tg_clock_mono_ms() + TG_FILE_PATIENCE_MS;
+
     for (;;) {
         ssize_t n;
 
         tg_buf_reserve(got, CHUNK);
-        n = read(fd, got->data + got->len, CHUNK);
+        n = tg_file_take(fd, got->data + got->len, CHUNK, got->len == 0, until_ms);
         if (n == 0)
             return TG_OK;
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
             return fail_errno(err, path, "cannot be read");
         got->len += (size_t)n;
@@ -44,7 +89,7 @@ enum tg_status tg_file_read(const char *path, size_t max, struct tg_buf *out, st
 {
     struct tg_buf got = {0};
     enum tg_status st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = tg_file_open(path);
 
     if (fd < 0)
         return fail_errno(err, path, "cannot be opened");

@@ -2,8 +2,9 @@
  * tls_parts - what the contexts of both sides are made of.
  */
 #include "tls_parts.h"
+#include "base/clock.h"
+#include "base/file.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <sys/stat.h>
@@ -21,20 +22,20 @@ static enum tg_status fail_errno(struct tg_err *err, const char *path, const cha
     int e = errno;
     enum tg_status st = e == ENOENT || e == ENOTDIR ? TG_NOT_FOUND : e == EACCES || e == EPERM ? TG_DENIED : TG_IO;
 
-    return tg_fail(err, st, "%s: %s: %s", path, what, strerror(e));
+    return tg_fail(err, st, "%s: %s: %s", path, what, e == ETIMEDOUT ? "nobody writes to this pipe" : strerror(e));
 }
 
 /* Into a buffer that never moves: no copy of a key stays behind in freed memory. */
 static enum tg_status read_still(int fd, const char *path, struct tg_buf *out, struct tg_err *err)
 {
+    int64_t until_ms = tg_clock_mono_ms() + TG_FILE_PATIENCE_MS;
+
     tg_buf_reserve(out, KEY_MAX + 1);
     for (;;) {
-        ssize_t n = read(fd, out->data + out->len, KEY_MAX + 1 - out->len);
+        ssize_t n = tg_file_take(fd, out->data + out->len, KEY_MAX + 1 - out->len, out->len == 0, until_ms);
 
         if (n == 0)
             return TG_OK;
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
             return fail_errno(err, path, "cannot be read");
         out->len += (size_t)n;
@@ -48,7 +49,7 @@ enum tg_status tg_tls_read_key(const char *path, struct tg_buf *out, struct tg_e
     struct tg_buf got = {0};
     struct stat st;
     enum tg_status status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = tg_file_open(path);
 
     if (fd < 0)
         return fail_errno(err, path, "cannot be opened");

@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 
 #define CA_NAMES_BYTES 32768                             /* hints in each handshake; a whole bundle is none */
+#define SHOWN_BYTES 32768                                /* a client's chain: kept as long as it is connected */
 #define RESUMED_MAX_S 86400                              /* then a client shows its key again */
 
 struct set {                                             /* certificates that answer one name */
@@ -425,6 +426,7 @@ static STACK_OF(X509_NAME) *names_of(X509_STORE *store)
 static void ask(struct tg_tls_server *s, SSL_CTX *ctx, X509_STORE *store)
 {
     SSL_CTX_set1_cert_store(ctx, store);
+    SSL_CTX_set_max_cert_list(ctx, SHOWN_BYTES);
     SSL_CTX_set0_CA_list(ctx, names_of(store));
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (s->reject ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
     SSL_CTX_set_cert_verify_callback(ctx, on_client_certificate, s);

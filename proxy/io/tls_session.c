@@ -19,14 +19,18 @@
 #define RECORD_ROOM (TG_TLS_RECORD + 512)                /* one on the wire is no longer */
 #define LEAST_RECV 4096
 #define FIRST_OCTETS 8
+#define TALK_MS 1000                                     /* what a peer may say of TLS itself: so often, */
+#define TALK_AT_ONCE 64                                  /* and so much at once */
 
 struct tg_tls_session {
     SSL *ssl;                                            /* NULL: there cannot be one (or no memory for it) */
     struct tg_worker *worker;
     int fd;
-    bool server, asks, over, dry;                        /* over: the handshake; dry: no recv any more in this call */
+    bool server, asks, over, dry;                        /* over: the handshake; dry: no recv (any more) in this call */
     enum { OPEN, ENDED, BROKEN } state;                  /* as far as reading goes */
     enum { HERE, LEFT, LOST } gone;                      /* the connection under it: FIN, or an error */
+    bool talkative;                                      /* reading stops: see on_message */
+    int64_t talk_ms;                                     /* monotonic: what it said so far is paid off then */
     const char *from;                                    /* what OpenSSL has not read, of `rest` or the worker's */
     size_t left, room, wanted;                           /* wanted: by OpenSSL, when nothing was left */
     struct tg_buf rest;
@@ -44,13 +48,12 @@ static void receive(struct tg_tls_session *t)
     ssize_t n = recv(t->fd, in, t->room, 0);
 
     tg_buf_fini(&t->rest);                               /* all read, or this were not called */
+    t->dry = true;                                       /* others' turn, however much more there is */
     if (n > 0) {
         t->from = in;
         t->left = (size_t)n;
-        t->dry = t->over || t->left < t->room;
         return;
     }
-    t->dry = true;
     if (n == 0)
         t->gone = LEFT;
     else if (errno != EAGAIN && errno != EINTR)
@@ -65,7 +68,7 @@ static int wire_read(BIO *bio, char *into, int room)
     BIO_clear_retry_flags(bio);
     if (t->left == 0 && !t->dry)
         receive(t);
-    if (t->left == 0) {
+    if (t->left == 0 || t->talkative) {
         t->wanted = n;
         BIO_set_retry_read(bio);
         return -1;
@@ -149,6 +152,31 @@ static void leave(struct tg_tls_session *t)
         tg_buf_add(&t->rest, t->from, t->left);
     t->from = NULL;
     t->left = 0;
+}
+
+/*
+ * New keys, tickets, wishes to renegotiate, warnings: each costs more than a record of data and some are answered, so
+ * that a peer who says nothing else takes the processor from all others, and memory when it does not read.
+ */
+static void on_message(int sent, int version, int type, const void *bytes, size_t len, SSL *ssl, void *arg)
+{
+    struct tg_tls_session *t = arg;
+    int64_t now_ms = t->worker->now_ms;
+
+    (void)version;
+    (void)bytes;
+    (void)len;
+    (void)ssl;
+    if (type != SSL3_RT_ALERT && (type != SSL3_RT_HANDSHAKE || sent))
+        return;
+    t->talk_ms = (t->talk_ms > now_ms ? t->talk_ms : now_ms) + TALK_MS;
+    t->talkative = t->talk_ms - now_ms > (int64_t)TALK_AT_ONCE * TALK_MS;
+}
+
+static void listen_to_talk(struct tg_tls_session *t)
+{
+    SSL_set_msg_callback(t->ssl, on_message);
+    SSL_set_msg_callback_arg(t->ssl, t);
 }
 
 struct tg_slice tg_tls_session_take(struct tg_tls_session *t)
@@ -328,6 +356,7 @@ enum tg_tls_step tg_tls_session_handshake(struct tg_tls_session *t)
     ret = SSL_do_handshake(t->ssl);
     if (ret == 1) {
         t->over = true;
+        listen_to_talk(t);
         step = TG_TLS_DONE;
     } else if (SSL_get_error(t->ssl, ret) != SSL_ERROR_WANT_READ) {
         explain(t);
@@ -417,6 +446,11 @@ static void note_end(struct tg_tls_session *t, int ret)
     switch (SSL_get_error(t->ssl, ret)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
+        if (t->talkative) {
+            t->state = BROKEN;
+            say(t, "the peer renegotiates, changes keys or warns without end", "");
+            return;
+        }
         if (t->gone == HERE)
             return;
         /* To a server HTTP's framing tells what was cut off; an answer may have no end but this one. */

@@ -147,19 +147,25 @@ static bool same_settings(const struct tg_tls_client_settings *a, const struct t
            a->skip_verify == b->skip_verify;
 }
 
-/* The setting that an error of tg_tls_client_new is about: its sentence knows a file, but not where it was named. */
-static const char *culprit(const struct tg_tls_client_settings *s, enum tg_status failed)
+static bool is_about(const char *words, const char *file)
 {
-    struct tg_tls_client_settings trust = {.ca_file = s->ca_file, .ca_pem = s->ca_pem};
-    struct tg_tls_client *client = NULL;
-    bool trusts = tg_tls_client_new(&trust, &client, NULL) == TG_OK;
+    size_t len = file ? strlen(file) : 0;
 
-    tg_tls_client_unref(client);
-    if (!trusts)
-        return s->ca_file ? "tls_custom_ca_file" : s->ca_pem.ptr ? "tls_custom_ca" : "to";
-    if (failed == TG_DENIED && s->key_file)
-        return "tls_client_key_file";
-    return s->certificate_file ? "tls_client_cert_file" : s->certificate_pem.ptr ? "tls_client_cert" : "to";
+    return file && strncmp(words, file, len) == 0 && words[len] == ':';
+}
+
+/* The setting that a sentence of tg_tls_client_new is about, which begins with a file. */
+static const char *culprit(const struct tg_tls_client_settings *s, const char *words)
+{
+    bool key = is_about(words, s->key_file);
+
+    if (key && !(s->certificate_file && strstr(words + strlen(s->key_file), s->certificate_file)))
+        return "tls_client_key_file";                    /* else the two do not belong together */
+    if (key || is_about(words, s->certificate_file))
+        return "tls_client_cert_file";
+    if (is_about(words, "tls_client_cert") || is_about(words, "tls_client_key"))
+        return "tls_client_cert";
+    return s->ca_file ? "tls_custom_ca_file" : s->ca_pem.ptr ? "tls_custom_ca" : "to";
 }
 
 /* A new reference, or NULL with a problem. Routes with the same settings share one. */
@@ -175,7 +181,7 @@ static struct tg_tls_client *client_for(const struct route_reader *r, const stru
     enum tg_status st = tg_tls_client_new(settings, &client, &err);
 
     if (st != TG_OK) {
-        route_problem(r, culprit(settings, st), "%s", tg_err_text(&err));
+        route_problem(r, culprit(settings, tg_err_text(&err)), "%s", tg_err_text(&err));
         return NULL;
     }
     if (known) {

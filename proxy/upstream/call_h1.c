@@ -266,14 +266,15 @@ void tg_call_cancel(struct tg_call *call)
 static void try_next_address(struct tg_upstream_conn *conn)
 {
     struct tg_call *call = conn->call;
+    struct tg_slice unsaid;
 
     call->conn = NULL;
     conn->call = NULL;
     /* The head leads what waited for the connection; it is written anew by speak_on. */
     tg_stream_flush(&conn->stream);
-    if (tg_stream_backlog(&conn->stream) > call->head_bytes.len)
-        tg_buf_add(&call->waiting, conn->stream.backlog.data + conn->stream.backlog_sent + call->head_bytes.len,
-                   tg_stream_backlog(&conn->stream) - call->head_bytes.len);
+    unsaid = tg_stream_unsaid(&conn->stream);
+    if (unsaid.len > call->head_bytes.len)
+        tg_buf_add(&call->waiting, unsaid.ptr + call->head_bytes.len, unsaid.len - call->head_bytes.len);
     tg_pool_close(conn, true);
     find_address(call);
 }

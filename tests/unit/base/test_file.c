@@ -6,12 +6,15 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "base/clock.h"
 #include "base/file.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -86,6 +89,50 @@ static void what_cannot_be_read(void **state)
     tg_buf_fini(&got);
 }
 
+/* A named pipe, written to by another process `after_ms` from now; NULL: opened for writing and left alone. */
+static pid_t writer(const char *pipe, unsigned after_ms, const char *text)
+{
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    usleep(after_ms * 1000);
+    int fd = open(pipe, O_WRONLY);
+    if (text && write(fd, text, strlen(text)) < 0)
+        _exit(1);
+    if (!text)
+        pause();
+    _exit(0);
+}
+
+/* A pipe is a file too, and its writer may come late, but not later than the patience of who reads. */
+static void pipes(void **state)
+{
+    static const struct { const char *text, *want; unsigned after_ms; enum tg_status st; } cases[] = {
+        {"early", "early", 0, TG_OK}, {"late", "late", 300, TG_OK}, {"", "", 100, TG_OK}, {NULL, "", 0, TG_IO}};
+    struct tg_buf got = {0};
+    char pipe[80];
+
+    (void)state;
+    snprintf(pipe, sizeof(pipe), "%s/pipe", folder);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int64_t begin_ms = tg_clock_mono_ms();
+        pid_t pid = writer(pipe, cases[i].after_ms, cases[i].text);
+        struct tg_err err = {0};
+
+        assert_int_equal(tg_file_read(pipe, 10, &got, &err), cases[i].st);
+        assert_true(tg_slice_eq(tg_buf_slice(&got), tg_slice_str(cases[i].want)));
+        assert_true(tg_clock_mono_ms() - begin_ms < (cases[i].text ? 9000 : 15000));
+        if (cases[i].st != TG_OK)
+            assert_non_null(strstr(err.text, "nobody writes to this pipe"));
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        tg_buf_fini(&got);
+    }
+    unlink(pipe);
+}
+
 static void secrets(void **state)
 {
     (void)state;
@@ -149,8 +196,8 @@ static void beside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(limits), cmocka_unit_test(what_cannot_be_read), cmocka_unit_test(secrets),
-        cmocka_unit_test(replacing), cmocka_unit_test(beside)};
+        cmocka_unit_test(limits), cmocka_unit_test(what_cannot_be_read), cmocka_unit_test(pipes),
+        cmocka_unit_test(secrets), cmocka_unit_test(replacing), cmocka_unit_test(beside)};
 
     return cmocka_run_group_tests(tests, setup, teardown);
 }
