@@ -35,10 +35,11 @@ PROXY = """listen 127.0.0.1:%d ssl; ssl_certificate %s; ssl_certificate_key %s;
 
 def bare_checkout(where):
     """What a clone would hold: no build, no modules, nothing ignored."""
-    listed = subprocess.run(
-        ["git", "-C", TOP, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], stdout=subprocess.PIPE, check=False
-    )
-    names = [n for n in listed.stdout.decode().split("\0") if n] if listed.returncode == 0 else []
+    names = []
+    if shutil.which("git"):
+        command = ["git", "-C", TOP, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+        names = [n for n in listed.stdout.decode().split("\0") if n] if listed.returncode == 0 else []
     if not names:
         def ignored(folder, entries):                    # scripts/build is no build
             return [n for n in entries if n in ("node_modules", ".git") or (folder == TOP and n == "build")]
