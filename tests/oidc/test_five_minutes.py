@@ -69,9 +69,9 @@ class FiveMinutes(unittest.TestCase):
     def provider(self):
         """The issuer's URL and its authority's certificate."""
         ca = certs.ca(self.dir, "corp-ca", common_name="Corp Root")
-        leaf = certs.leaf(self.dir, ca, ["localhost"])
+        leaf = certs.leaf(self.dir, ca, ["127.0.0.1"])
         inner, outer = free_port(), free_port()
-        issuer = "https://localhost:%d" % outer
+        issuer = "https://127.0.0.1:%d" % outer
         node = Node("provider.mjs", str(inner), os.path.join(self.dir, "keys.json"), issuer)
         self.addCleanup(node.stop)
         front = nginx.Nginx(self.dir, PROXY % (outer, leaf.chain, leaf.key, inner), port=outer)
