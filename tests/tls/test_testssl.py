@@ -32,13 +32,13 @@ class Scan(Case):
     def scan(self, kind):
         folder = tempfile.mkdtemp(prefix="tollgate-testssl.")
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-        pair = certs.leaf(folder, certs.ca(folder), ["127.0.0.1"], key=kind)
+        pair = certs.leaf(folder, certs.ca(folder), ["localhost"], key=kind)
         settings = {"certificate_file": pair.chain, "certificate_key_file": pair.key}
         gate = self.start(config([public(self.upstream())], **settings))
         out = os.path.join(folder, "out.json")
         done = subprocess.run(
-            ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "min", "-p", "-s",
-             "-f", "-P", "-S", "-U", "--jsonfile", out, "127.0.0.1:%d" % gate.port],
+            ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--ip", "127.0.0.1", "--nodns", "min", "-p", "-s",
+             "-f", "-P", "-S", "-U", "--jsonfile", out, "localhost:%d" % gate.port],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400,
         )
         with open(out, encoding="utf-8") as f:
