@@ -40,18 +40,18 @@ void tg_access_log_tls(const struct tg_tls_facts *facts, struct tg_buf *out)
              tg_slice(cert->subject.ptr, cert->subject.len < SUBJECT_BYTES ? cert->subject.len : SUBJECT_BYTES));
 }
 
-static void add_certificate_state(struct tg_buf *b, const struct tg_exchange *ex)
+static void add_certificate_state(struct tg_buf *b, struct tg_exchange *ex)
 {
-    static const char *const names[] = {"valid", "missing", "invalid: "};
-    struct tg_buf text = {0};
+    static const char *const names[] = {"valid", "missing", "invalid"};
     const char *why;
 
     if (!ex->rt || !ex->rt->config->route_defaults.client_ca)
         return;
-    tg_buf_adds(&text, names[tg_conn_tls_certificate(ex, &why)]);
-    tg_buf_adds(&text, why ? why : "");
-    add_text(b, "client_cert", tg_buf_slice(&text));
-    tg_buf_fini(&text);
+    struct tg_slice state = tg_slice_str(names[tg_conn_tls_certificate(ex, &why)]);
+
+    if (why)
+        state = tg_arena_printf(&ex->arena, TG_S_FMT ": %s", TG_S_ARG(state), why);
+    add_text(b, "client_cert", state);
 }
 
 static void add_request(struct tg_buf *b, struct tg_exchange *ex)

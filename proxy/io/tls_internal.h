@@ -14,7 +14,7 @@ SSL *tg_tls_server_begin(struct tg_tls_server *s);
  * session that the server gives later is put there, by the worker's thread.
  */
 SSL *tg_tls_client_begin(struct tg_tls_client *c, struct tg_slice name, struct tg_tls_resume *resume);
-/* The verification result in words, for a server that asked: see tg_tls_facts.peer. */
+/* Whether clients are asked for a certificate: without, tg_tls_facts.peer is TG_TLS_PEER_UNASKED. */
 bool tg_tls_server_asks(const struct tg_tls_server *s);
 
 /* ---- tls_tickets.c ---- */
