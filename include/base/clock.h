@@ -18,3 +18,7 @@ void tg_clock_set_wall_ms(int64_t ms);
 void tg_clock_format(int64_t wall_ms, char out[TG_TIME_TEXT]);
 /* RFC 3339 with any offset and optional fraction. */
 bool tg_clock_parse(struct tg_slice text, int64_t *wall_ms);
+
+/* Days from 1970-01-01 to a date (months and days from 1) and back; the Gregorian calendar in all times. */
+int64_t tg_days_of_date(int64_t year, int64_t month, int64_t day);
+void tg_date_of_days(int64_t days, int64_t *year, int64_t *month, int64_t *day);

@@ -41,7 +41,7 @@ void tg_clock_set_wall_ms(int64_t ms)
 }
 
 /* Years run from March here, so that the leap day is the last of its year. 146097 days are 400 years. */
-static int64_t days_of_date(int64_t year, int64_t month, int64_t day)
+int64_t tg_days_of_date(int64_t year, int64_t month, int64_t day)
 {
     int64_t y = month <= 2 ? year - 1 : year;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -51,7 +51,7 @@ static int64_t days_of_date(int64_t year, int64_t month, int64_t day)
     return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
 }
 
-static void date_of_days(int64_t days, int64_t *year, int64_t *month, int64_t *day)
+void tg_date_of_days(int64_t days, int64_t *year, int64_t *month, int64_t *day)
 {
     int64_t z = days + 719468;
     int64_t era = (z >= 0 ? z : z - 146096) / 146097;
@@ -79,7 +79,7 @@ void tg_clock_format(int64_t wall_ms, char out[TG_TIME_TEXT])
     int64_t of_day = (ms % DAY_MS + DAY_MS) % DAY_MS;
     int64_t year, month, day;
 
-    date_of_days((ms - of_day) / DAY_MS, &year, &month, &day);
+    tg_date_of_days((ms - of_day) / DAY_MS, &year, &month, &day);
     memcpy(out, "0000-00-00T00:00:00.000Z", TG_TIME_TEXT);
     put(out, 4, year);
     put(out + 5, 2, month);
@@ -160,7 +160,7 @@ bool tg_clock_parse(struct tg_slice text, int64_t *wall_ms)
     if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || hour > 23 || minute > 59 ||
         second > 60)
         return false;
-    seconds = days_of_date(year, month, day) * 86400 + hour * 3600 + (minute - offset) * 60 + second;
+    seconds = tg_days_of_date(year, month, day) * 86400 + hour * 3600 + (minute - offset) * 60 + second;
     if (second == 60 && seconds % 86400 != 0)            /* a leap second ends a UTC day */
         return false;
     *wall_ms = seconds * 1000 + ms;

@@ -88,23 +88,47 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Whether some byte is zero: the lowest such, and only then, has its top bit set in the result. */
+static uint64_t has_zero(uint64_t word) { return (word - EACH_BYTE(1)) & ~word & EACH_BYTE(0x80); }
+
+static bool is_plain_word(const unsigned char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return !(((word | (word - EACH_BYTE(0x20))) & EACH_BYTE(0x80)) | has_zero(word ^ EACH_BYTE(0x7f)) |
+             has_zero(word ^ EACH_BYTE('"')) | has_zero(word ^ EACH_BYTE('\\')));
+}
+
+/* How many bytes from the start are plain: eight at a time, since a line is long and mostly so. */
+static size_t plain_run(const unsigned char *p, size_t len)
+{
+    size_t n = 0;
+
+    while (n + 8 <= len && is_plain_word(p + n))
+        n += 8;
+    if (n > 0 && n + 8 > len && is_plain_word(p + len - 8)) /* the rest, and some bytes once more */
+        return len;
+    while (n < len && is_plain(p[n]))
+        n++;
+    return n;
+}
+
 void tg_log_json_string(struct tg_buf *out, struct tg_slice s)
 {
     const unsigned char *p = (const unsigned char *)s.ptr;
-    size_t i = 0;
+    size_t i = plain_run(p, s.len);
 
     tg_buf_reserve(out, s.len + 2);
-    tg_buf_addc(out, '"');
+    out->data[out->len++] = '"';
+    if (i > 0)
+        memcpy(out->data + out->len, p, i);
+    out->len += i;
     while (i < s.len) {
-        size_t run = i, len;
+        size_t len = utf8_len(p + i, s.len - i), run;
 
-        while (run < s.len && is_plain(p[run]))
-            run++;
-        tg_buf_add(out, p + i, run - i);
-        i = run;
-        if (i == s.len)
-            break;
-        len = utf8_len(p + i, s.len - i);
         if (len == 0)
             tg_buf_add(out, "\xef\xbf\xbd", 3);
         else if (len == 1)
@@ -114,6 +138,9 @@ void tg_log_json_string(struct tg_buf *out, struct tg_slice s)
         else
             tg_buf_add(out, p + i, len);
         i += len ? len : 1;
+        run = plain_run(p + i, s.len - i);
+        tg_buf_add(out, p + i, run);
+        i += run;
     }
     tg_buf_addc(out, '"');
 }

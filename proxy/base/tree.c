@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <yaml.h>
 
-enum { MAX_EXPANDED = 32 << 20 };                        /* bytes of all scalars, copies by aliases included */
+enum {
+    MAX_EXPANDED = 32 << 20,                             /* bytes of all scalars, copies by aliases included */
+    SHORT_MAPPING = 8,                                   /* with fewer entries the keys are compared one by one */
+    BYTES_PER_VALUE = 20,                                /* of dense text; a guess that is wrong costs little */
+};
 
 struct reader {
     yaml_parser_t parser;
@@ -66,13 +70,14 @@ static enum tg_status account(struct reader *r, const yaml_event_t *ev, size_t b
 {
     r->bytes += bytes;
     if (++r->nodes > TG_TREE_MAX_NODES)
-        return fail_event(r, TG_LIMIT, ev, "more than 200000 values, those of aliases counted");
+        return fail_event(r, TG_LIMIT, ev, "more than 2000000 values, those of aliases counted");
     if (r->bytes > MAX_EXPANDED)
         return fail_event(r, TG_LIMIT, ev, "more than 32 MiB of text, that of aliases counted");
     return TG_OK;
 }
 
-static enum tg_status new_node(struct reader *r, const yaml_event_t *ev, size_t bytes, cJSON *fresh, cJSON **out)
+static enum tg_status new_node(struct reader *r, const yaml_event_t *ev, size_t bytes, bool plain, cJSON *fresh,
+                               cJSON **out)
 {
     struct tg_place *place;
     enum tg_status st = account(r, ev, bytes);
@@ -87,7 +92,8 @@ static enum tg_status new_node(struct reader *r, const yaml_event_t *ev, size_t 
     *place = (struct tg_place){.node = fresh,
                                .file = r->file,
                                .line = (unsigned)ev->start_mark.line + 1,
-                               .column = (unsigned)ev->start_mark.column + 1};
+                               .column = (unsigned)ev->start_mark.column + 1,
+                               .plain = plain};
     *out = fresh;
     return TG_OK;
 }
@@ -119,7 +125,7 @@ static enum tg_status read_scalar(struct reader *r, const yaml_event_t *ev, cJSO
         return st;
     if (has_nul(text))
         return fail_event(r, TG_BAD_INPUT, ev, "a string may not hold a NUL character");
-    st = new_node(r, ev, text.len, cJSON_CreateNull(), &node);
+    st = new_node(r, ev, text.len, plain, cJSON_CreateNull(), &node);
     if (st != TG_OK)
         return st;
     if (!plain) {
@@ -128,7 +134,6 @@ static enum tg_status read_scalar(struct reader *r, const yaml_event_t *ev, cJSO
         cJSON_Delete(node);
         return fail_event(r, st, ev, err.text);
     }
-    tg_places_get(r->tree->places, node)->plain = plain;
     *out = node;
     return TG_OK;
 }
@@ -140,7 +145,7 @@ static enum tg_status read_sequence(struct reader *r, const yaml_event_t *start,
     enum tg_status st = check_tag(r, start, start->data.sequence_start.tag, false);
 
     if (st == TG_OK)
-        st = new_node(r, start, 0, cJSON_CreateArray(), &list);
+        st = new_node(r, start, 0, false, cJSON_CreateArray(), &list);
     if (st != TG_OK)
         return st;
     for (;;) {
@@ -162,7 +167,22 @@ static enum tg_status read_sequence(struct reader *r, const yaml_event_t *start,
     return st;
 }
 
-static enum tg_status check_key(struct reader *r, const yaml_event_t *key, const struct tg_map *seen)
+/* The entry of that name; NULL: none yet. Without `seen` there are few. */
+static const cJSON *find_key(const cJSON *mapping, const struct tg_map *seen, struct tg_slice name)
+{
+    const cJSON *entry;
+
+    if (seen)
+        return tg_map_get(seen, name);
+    cJSON_ArrayForEach(entry, mapping) {
+        if (tg_slice_eq(tg_slice_str(entry->string), name))
+            return entry;
+    }
+    return NULL;
+}
+
+static enum tg_status check_key(struct reader *r, const yaml_event_t *key, const cJSON *mapping,
+                                const struct tg_map *seen)
 {
     struct tg_slice name;
     const struct tg_place *first;
@@ -182,7 +202,7 @@ static enum tg_status check_key(struct reader *r, const yaml_event_t *key, const
         if (tg_slice_eq(name, TG_S("<<")))
             return fail_event(r, TG_UNSUPPORTED, key, "merge keys (<<) are not supported: write the entries out");
     }
-    first = tg_places_get(r->tree->places, tg_map_get(seen, name));
+    first = tg_places_get(r->tree->places, find_key(mapping, seen, name));
     if (first)
         return tg_fail(r->err, TG_BAD_INPUT, "%s:%zu:%zu: the key " TG_S_FMT " appears twice, first at %u:%u", r->file,
                        key->start_mark.line + 1, key->start_mark.column + 1, (int)(name.len < 64 ? name.len : 64),
@@ -197,7 +217,7 @@ static enum tg_status read_entry(struct reader *r, const yaml_event_t *key, unsi
     struct tg_place *place;
     yaml_event_t ev;
     cJSON *value;
-    enum tg_status st = check_key(r, key, seen);
+    enum tg_status st = check_key(r, key, mapping, seen);
 
     if (st == TG_OK)
         st = next_event(r, &ev);
@@ -210,30 +230,43 @@ static enum tg_status read_entry(struct reader *r, const yaml_event_t *key, unsi
     place = tg_places_get(r->tree->places, value);
     place->key_line = (unsigned)key->start_mark.line + 1;
     place->key_column = (unsigned)key->start_mark.column + 1;
-    tg_map_put(seen, scalar_text(key), value);
+    if (seen)
+        tg_map_put(seen, scalar_text(key), value);
     r->bytes += key->data.scalar.length;
     tg_assert(cJSON_AddItemToObject(mapping, (const char *)key->data.scalar.value, value));
     return TG_OK;
 }
 
+/* A map of the entries so far. */
+static struct tg_map *keys_of(const cJSON *mapping)
+{
+    struct tg_map *seen = tg_map_new(NULL);
+
+    for (cJSON *entry = mapping->child; entry; entry = entry->next)
+        tg_map_put(seen, tg_slice_str(entry->string), entry);
+    return seen;
+}
+
 static enum tg_status read_mapping(struct reader *r, const yaml_event_t *start, unsigned depth, cJSON **out)
 {
     cJSON *mapping = NULL;
-    struct tg_map *seen;
+    struct tg_map *seen = NULL;                          /* of a mapping that is not short */
+    unsigned entries = 0;
     yaml_event_t ev;
     bool end;
     enum tg_status st = check_tag(r, start, start->data.mapping_start.tag, false);
 
     if (st == TG_OK)
-        st = new_node(r, start, 0, cJSON_CreateObject(), &mapping);
+        st = new_node(r, start, 0, false, cJSON_CreateObject(), &mapping);
     if (st != TG_OK)
         return st;
-    seen = tg_map_new(NULL);
     do {
         st = next_event(r, &ev);
         if (st != TG_OK)
             break;
         end = ev.type == YAML_MAPPING_END_EVENT;
+        if (!end && ++entries == SHORT_MAPPING)
+            seen = keys_of(mapping);
         if (!end)
             st = read_entry(r, &ev, depth, seen, mapping);
         yaml_event_delete(&ev);
@@ -259,7 +292,7 @@ static enum tg_status copy_node(struct reader *r, const yaml_event_t *alias, con
         return fail_event(r, TG_LIMIT, alias, "nested more deeply than 64 levels");
     copy = cJSON_Duplicate(from, false);
     st = new_node(r, alias, (from->valuestring ? strlen(from->valuestring) : 0) +
-                  (from->string ? strlen(from->string) : 0), copy, &copy);
+                  (from->string ? strlen(from->string) : 0), false, copy, &copy);
     if (st != TG_OK)
         return st;
     cJSON_free(copy->string);                            /* it may be an item of a list here */
@@ -358,7 +391,7 @@ static enum tg_status read_stream(struct reader *r, cJSON **out)
         case YAML_STREAM_END_EVENT:
             end = true;
             if (!root)
-                st = new_node(r, &ev, 0, cJSON_CreateNull(), &root);
+                st = new_node(r, &ev, 0, false, cJSON_CreateNull(), &root);
             break;
         default:
             st = read_node(r, &ev, 0, &root);
@@ -403,7 +436,7 @@ enum tg_status tg_tree_parse(const char *file, struct tg_slice text, struct tg_t
         return tg_fail(err, TG_LIMIT, "%s:1:1: the text is longer than 16 MiB", file);
     tree = TG_NEW(struct tg_tree);
     tree->file = tg_slice_dup(tg_slice_str(file));
-    tree->places = tg_places_new();
+    tree->places = tg_places_new(text.len / BYTES_PER_VALUE);
     tree->files = TG_NEW(struct tg_tree_files);
     name = tg_places_name(tree->places, file);
     st = tg_tree_is_json(file, text) ? tg_tree_read_json(tree, name, text, err) : read_yaml(tree, name, text, err);

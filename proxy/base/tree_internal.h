@@ -7,7 +7,7 @@
 enum {
     TG_TREE_MAX_BYTES = 16 << 20,                        /* of the text */
     TG_TREE_MAX_DEPTH = 64,
-    TG_TREE_MAX_NODES = 200000,
+    TG_TREE_MAX_NODES = 2000000,
 };
 
 struct tg_tree_files {                                   /* what tg_tree_note_file collected */
@@ -16,7 +16,7 @@ struct tg_tree_files {                                   /* what tg_tree_note_fi
 };
 
 struct tg_place {
-    const cJSON *node;                                   /* NULL: a free slot */
+    const cJSON *node;
     const char *file;                                    /* of the table's names */
     unsigned line, column;                               /* 0: not in a text (environment) */
     unsigned key_line, key_column;
@@ -24,15 +24,16 @@ struct tg_place {
     char *source;                                        /* see tg_tree_source; NULL: none */
 };
 
-/* Open addressing by node pointer. Places move when one is added. */
+/* In the order they came, and an open table of their numbers by node pointer. Places move when one is added. */
 struct tg_tree_places {
-    struct tg_place *slots;
-    size_t cap, count;
+    struct tg_place *items;
+    size_t count, cap;
+    uint32_t *slots;                                     /* number + 1, 0: free; twice as many as `cap` */
     char **names;
     size_t name_count;
 };
 
-struct tg_tree_places *tg_places_new(void);
+struct tg_tree_places *tg_places_new(size_t expected); /* about how many; more may come */
 void tg_places_free(struct tg_tree_places *places);
 /* The place of the node, a fresh zeroed one when it had none. */
 struct tg_place *tg_places_put(struct tg_tree_places *places, const cJSON *node);

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct tg_tree_places *tg_places_new(void)
+struct tg_tree_places *tg_places_new(size_t expected)
 {
     struct tg_tree_places *p = TG_NEW(struct tg_tree_places);
 
-    p->cap = 64;
-    p->slots = TG_NEW_ARRAY(struct tg_place, p->cap);
+    for (p->cap = 64; p->cap < expected;)
+        p->cap *= 2;
+    p->items = TG_NEW_ARRAY(struct tg_place, p->cap);
+    p->slots = TG_NEW_ARRAY(uint32_t, 2 * p->cap);
     return p;
 }
 
@@ -18,57 +20,61 @@ void tg_places_free(struct tg_tree_places *places)
 {
     if (!places)
         return;
-    for (size_t i = 0; i < places->cap; i++)
-        free(places->slots[i].source);
+    for (size_t i = 0; i < places->count; i++)
+        free(places->items[i].source);
     for (size_t i = 0; i < places->name_count; i++)
         free(places->names[i]);
     free(places->names);
+    free(places->items);
     free(places->slots);
     free(places);
 }
 
 /* The slot of the node, or the free one where it belongs. Addresses are ours, nobody chooses them. */
-static struct tg_place *slot_of(const struct tg_tree_places *p, const cJSON *node)
+static uint32_t *slot_of(const struct tg_tree_places *p, const cJSON *node)
 {
     uint64_t mixed = (uint64_t)(uintptr_t)node * UINT64_C(0x9e3779b97f4a7c15);
-    size_t i = (size_t)(mixed >> 32) & (p->cap - 1);
+    size_t mask = 2 * p->cap - 1, i = (size_t)(mixed >> 32) & mask;
 
-    while (p->slots[i].node && p->slots[i].node != node)
-        i = (i + 1) & (p->cap - 1);
+    while (p->slots[i] && p->items[p->slots[i] - 1].node != node)
+        i = (i + 1) & mask;
     return &p->slots[i];
 }
 
 struct tg_place *tg_places_get(const struct tg_tree_places *places, const cJSON *node)
 {
-    struct tg_place *slot;
+    uint32_t number;
 
     if (!places || !node)
         return NULL;
-    slot = slot_of(places, node);
-    return slot->node ? slot : NULL;
+    number = *slot_of(places, node);
+    return number ? &places->items[number - 1] : NULL;
+}
+
+static void grow(struct tg_tree_places *p)
+{
+    p->cap *= 2;
+    p->items = tg_realloc(p->items, p->cap * sizeof(*p->items));
+    free(p->slots);
+    p->slots = TG_NEW_ARRAY(uint32_t, 2 * p->cap);
+    for (size_t i = 0; i < p->count; i++)
+        *slot_of(p, p->items[i].node) = (uint32_t)i + 1;
 }
 
 struct tg_place *tg_places_put(struct tg_tree_places *places, const cJSON *node)
 {
-    struct tg_place *slot = slot_of(places, node);
+    uint32_t *slot = slot_of(places, node);
 
-    if (slot->node)
-        return slot;
-    if ((places->count + 1) * 2 > places->cap) {
-        struct tg_tree_places larger = {.cap = places->cap * 2};
-
-        larger.slots = TG_NEW_ARRAY(struct tg_place, larger.cap);
-        for (size_t i = 0; i < places->cap; i++)
-            if (places->slots[i].node)
-                *slot_of(&larger, places->slots[i].node) = places->slots[i];
-        free(places->slots);
-        places->slots = larger.slots;
-        places->cap = larger.cap;
+    if (*slot)
+        return &places->items[*slot - 1];
+    if (places->count == places->cap) {
+        tg_assert(places->cap < UINT32_MAX / 4);
+        grow(places);
         slot = slot_of(places, node);
     }
-    places->count++;
-    slot->node = node;
-    return slot;
+    places->items[places->count] = (struct tg_place){.node = node};
+    *slot = (uint32_t)++places->count;
+    return &places->items[places->count - 1];
 }
 
 const char *tg_places_name(struct tg_tree_places *places, const char *name)
@@ -118,13 +124,10 @@ void tg_tree_adopt(struct tg_tree *tree, struct tg_tree *other)
 {
     if (tree == other)
         return;
-    for (size_t i = 0; i < other->places->cap; i++) {
-        const struct tg_place *from = &other->places->slots[i];
-        struct tg_place *to;
+    for (size_t i = 0; i < other->places->count; i++) {
+        const struct tg_place *from = &other->places->items[i];
+        struct tg_place *to = tg_places_put(tree->places, from->node);
 
-        if (!from->node)
-            continue;
-        to = tg_places_put(tree->places, from->node);
         free(to->source);
         *to = *from;
         to->file = tg_places_name(tree->places, from->file);

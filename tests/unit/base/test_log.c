@@ -76,6 +76,38 @@ static void strings(void **state)
     }
 }
 
+/* Every octet at every place of a string: as when it stands alone, between what is plain. */
+static void strings_of_every_length(void **state)
+{
+    (void)state;
+    for (unsigned octet = 0; octet < 256; octet++) {
+        struct tg_buf alone = {0};
+        char c = (char)octet;
+
+        tg_log_json_string(&alone, tg_slice(&c, 1));
+        for (size_t len = 1; len < 20; len++) {
+            for (size_t at = 0; at < len; at++) {
+                struct tg_buf out = {0}, want = {0};
+                char *text = malloc(len);
+
+                memset(text, 'a' + (int)at, len);
+                text[at] = c;
+                tg_buf_addc(&want, '"');
+                for (size_t i = 0; i < len; i++)
+                    tg_buf_add(&want, i == at ? alone.data + 1 : text + i, i == at ? alone.len - 2 : 1);
+                tg_buf_addc(&want, '"');
+                tg_log_json_string(&out, tg_slice(text, len));
+                assert_int_equal(out.len, want.len);
+                assert_memory_equal(out.data, want.data, want.len);
+                free(text);
+                tg_buf_fini(&out);
+                tg_buf_fini(&want);
+            }
+        }
+        tg_buf_fini(&alone);
+    }
+}
+
 /* What `write_lines` puts on stderr. */
 static void expect_stderr(void (*write_lines)(void), const char *want)
 {
@@ -328,7 +360,8 @@ static void odd_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strings), cmocka_unit_test(lines), cmocka_unit_test(many_writers), cmocka_unit_test(rotation),
+        cmocka_unit_test(strings), cmocka_unit_test(strings_of_every_length), cmocka_unit_test(lines),
+        cmocka_unit_test(many_writers), cmocka_unit_test(rotation),
         cmocka_unit_test(a_reader_that_does_not_read), cmocka_unit_test(a_reader_that_went_away),
         cmocka_unit_test(a_full_disk), cmocka_unit_test(odd_ends)};
 

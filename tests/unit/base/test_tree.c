@@ -437,6 +437,55 @@ static void many_keys(void **state)
     tg_buf_fini(&text);
 }
 
+/* Short mappings and long ones look for a key in different ways. */
+static void key_twice(void **state)
+{
+    (void)state;
+    for (unsigned count = 1; count < 20; count++) {
+        for (unsigned twice = 0; twice < count; twice++) {
+            struct tg_buf text = {0};
+            struct tg_err err = {0};
+            char where[80];
+
+            for (unsigned i = 0; i < count; i++)
+                tg_buf_addf(&text, "k%u: %u\n", i, i);
+            tg_buf_addf(&text, "k%u: again\nlater: 1\n", twice);
+            assert_null(parse("t.yaml", tg_buf_slice(&text), &err));
+            snprintf(where, sizeof(where), "t.yaml:%u:1: the key k%u appears twice, first at %u:1", count + 1, twice,
+                     twice + 1);
+            assert_string_equal(err.text, where);
+            tg_buf_fini(&text);
+        }
+    }
+}
+
+/* 100,000 rules have more values than that. */
+static void many_values(void **state)
+{
+    static const char *const files[] = {"t.yaml", "t.json"};
+    struct tg_buf text = {0};
+    struct tg_err err = {0};
+    struct tg_tree *tree;
+
+    (void)state;
+    tg_buf_addc(&text, '[');
+    for (unsigned i = 0; i < 250000; i++)
+        tg_buf_adds(&text, "1 ,");
+    tg_buf_adds(&text, "1]");
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        tree = must(files[i], tg_buf_cstr(&text));
+        assert_int_equal(cJSON_GetArraySize(tree->root), 250001);
+        tg_tree_free(tree);
+    }
+    text.len--;
+    for (unsigned i = 0; i < 1750000; i++)
+        tg_buf_adds(&text, ",1");
+    tg_buf_adds(&text, "]");
+    assert_null(parse("t.json", tg_buf_slice(&text), &err));
+    assert_int_equal(err.status, TG_LIMIT);
+    tg_buf_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,6 +498,8 @@ int main(void)
         cmocka_unit_test(overriding),
         cmocka_unit_test(problems_and_adopted_places),
         cmocka_unit_test(many_keys),
+        cmocka_unit_test(key_twice),
+        cmocka_unit_test(many_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
