@@ -14,9 +14,14 @@
 static const struct {
     const char *name;
     enum tg_cert_part part;
+    const char *takes;                                   /* for the reference */
 } parts[] = {
-    {"fingerprint", TG_PART_FINGERPRINT}, {"spki_hash", TG_PART_SPKI}, {"san_email", TG_PART_EMAIL},
-    {"san_dns", TG_PART_DNS},             {"san_uri", TG_PART_URI},
+    {"fingerprint", TG_PART_FINGERPRINT,
+     "SHA-256 of the certificate, or a list of them: 64 lower-case hex digits, or 32 upper-case pairs with colons"},
+    {"spki_hash", TG_PART_SPKI, "SHA-256 of its public key, or a list of them: base64"},
+    {"san_email", TG_PART_EMAIL, "a text matcher; one of the e-mail addresses among its names is enough"},
+    {"san_dns", TG_PART_DNS, "a text matcher; one of the DNS names is enough"},
+    {"san_uri", TG_PART_URI, "a text matcher; one of the URIs is enough"},
 };
 
 static enum tg_cert_part part_of(const cJSON *member)
@@ -26,6 +31,15 @@ static enum tg_cert_part part_of(const cJSON *member)
             return parts[i].part;
     }
     return TG_PART_NONE;
+}
+
+const char *tg_cert_part_name(enum tg_cert_part part)
+{
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        if (parts[i].part == part)
+            return parts[i].name;
+    }
+    return NULL;
 }
 
 static bool is_digest(enum tg_cert_part part) { return part == TG_PART_FINGERPRINT || part == TG_PART_SPKI; }
@@ -90,8 +104,11 @@ static void check_digests(struct tg_parse *p, enum tg_cert_part part, const cJSO
             tg_parse_problem(p, member, false, "expected a string or a list of strings, not %s", tg_kind_of(member));
         return;
     }
-    cJSON_ArrayForEach(element, member)
+    cJSON_ArrayForEach(element, member) {
+        p->element++;
         check_digest(p, part, element);
+    }
+    p->element = 0;
 }
 
 static void check_names(struct tg_parse *p, const cJSON *member)
@@ -225,4 +242,10 @@ void tg_cert_saw(const cJSON *data, const struct tg_cert *cert, struct tg_buf *o
             add_names(out, names_of(part, cert));
     }
     tg_buf_addc(out, '}');
+}
+
+void tg_cert_describe(struct tg_buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        tg_buf_addf(out, "| `%s` | %s |\n", parts[i].name, parts[i].takes);
 }

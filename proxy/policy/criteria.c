@@ -94,45 +94,83 @@ static bool path_of(const struct tg_facts *facts, struct tg_slice *out)
     return true;
 }
 
-#define FIXED(n, who, fn, see) {.name = (n), .identity = (who), .shape = TG_SHAPE_NONE, .fixed = (fn), .saw = (see)}
-#define TEXT(n, who, only, id, fn, ok, no) \
+/* Of a request that calls no tool there is no name, so no operator holds: not even `not`. */
+static bool tool_of(const struct tg_facts *facts, struct tg_slice *out)
+{
+    *out = facts->mcp_tool;
+    return facts->mcp_tool_call;
+}
+
+#define BIT(r) TG_REASON_BIT(TG_REASON_##r)
+#define FIXED(n, who, fn, see, ok, no, text_, example_) \
+    {.name = (n), .identity = (who), .shape = TG_SHAPE_NONE, .fixed = (fn), .saw = (see), .passes = (ok), \
+     .fails = (no), .help = text_, .example = example_}
+#define TEXT(n, who, only, id, fn, ok, no, text_, example_) \
     {.name = (n), .identity = (who), .text_only = (only), .shape = TG_SHAPE_TEXT, .subject = TG_SUBJECT_##id, \
-     .text = (fn), .pass = TG_REASON_##ok, .fail = TG_REASON_##no}
-#define LIST(n, sub, ok, no) \
+     .text = (fn), .pass = TG_REASON_##ok, .fail = TG_REASON_##no, .help = text_, .example = example_}
+#define LIST(n, sub, ok, no, text_, example_) \
     {.name = (n), .identity = true, .sub_path = (sub), .shape = TG_SHAPE_LIST, .pass = TG_REASON_##ok, \
-     .fail = TG_REASON_##no}
-#define LATER(n)         {.name = (n), .refusal = "is not supported yet"}
-#define REFUSED(n, why)  {.name = (n), .refusal = "is not supported: " why}
-#define FAMILY(n, why)   {.name = (n), .prefix = true, .refusal = "is not supported: " why}
+     .fail = TG_REASON_##no, .help = text_, .example = example_}
+#define PLAIN(n, kind, ok, no, text_, example_) \
+    {.name = (n), .shape = TG_SHAPE_##kind, .pass = TG_REASON_##ok, .fail = TG_REASON_##no, .help = text_, \
+     .example = example_}
+#define WHEN(n, kind, ok, no, text_, example_) \
+    {.name = (n), .shape = TG_SHAPE_TIME, .when = TG_WHEN_##kind, .pass = TG_REASON_##ok, .fail = TG_REASON_##no, \
+     .help = text_, .example = example_}
+#define REFUSED(n, why)  {.name = (n), .refusal = TG_REFUSED why}
+#define FAMILY(n, why)   {.name = (n), .prefix = true, .refusal = TG_REFUSED why}
 #define WHO true
 #define ALL false
 
 static const struct tg_criterion criteria[] = {
-    FIXED("accept", ALL, accept_all, NULL),
-    FIXED("reject", ALL, reject_all, NULL),
-    FIXED("authenticated_user", WHO, authenticated, saw_user),
-    TEXT("user", WHO, true, USER, user_of, USER_OK, USER_UNAUTHORIZED),
-    TEXT("email", WHO, false, EMAIL, email_of, EMAIL_OK, EMAIL_UNAUTHORIZED),
-    TEXT("domain", WHO, true, DOMAIN, domain_of, DOMAIN_OK, DOMAIN_UNAUTHORIZED),
-    LIST("claim", true, CLAIM_OK, CLAIM_UNAUTHORIZED),
-    LIST("groups", false, GROUPS_OK, GROUPS_UNAUTHORIZED),
-    TEXT("http_method", ALL, false, METHOD, method_of, HTTP_METHOD_OK, HTTP_METHOD_UNAUTHORIZED),
-    TEXT("http_path", ALL, false, PATH, path_of, HTTP_PATH_OK, HTTP_PATH_UNAUTHORIZED),
-    {.name = "source_ip", .shape = TG_SHAPE_NETWORKS, .pass = TG_REASON_SOURCE_IP_OK,
-     .fail = TG_REASON_SOURCE_IP_UNAUTHORIZED},
-    FIXED("cors_preflight", ALL, preflight, saw_preflight),
-    FIXED("invalid_client_certificate", ALL, bad_certificate, saw_certificate),
-    {.name = "client_certificate", .shape = TG_SHAPE_CERTIFICATE, .pass = TG_REASON_CLIENT_CERTIFICATE_OK,
-     .fail = TG_REASON_CLIENT_CERTIFICATE_UNAUTHORIZED},
-    LATER("date"),
-    LATER("day_of_week"),
-    LATER("time_of_day"),
-    LATER("mcp_tool"),
+    FIXED("accept", ALL, accept_all, NULL, BIT(ACCEPT), 0, "always", "true"),
+    FIXED("reject", ALL, reject_all, NULL, 0, BIT(REJECT), "never", "true"),
+    FIXED("authenticated_user", WHO, authenticated, saw_user, BIT(USER_OK), BIT(USER_UNAUTHORIZED),
+          "there is a token, and it names a user", "true"),
+    TEXT("user", WHO, true, USER, user_of, USER_OK, USER_UNAUTHORIZED,
+         "the user id matches: the token's `sub`, not the e-mail address", "{in: [u-1001, u-1002]}"),
+    TEXT("email", WHO, false, EMAIL, email_of, EMAIL_OK, EMAIL_UNAUTHORIZED,
+         "the token's `email` matches; a token without one has the empty text there", "{is: alice@example.com}"),
+    TEXT("domain", WHO, true, DOMAIN, domain_of, DOMAIN_OK, DOMAIN_UNAUTHORIZED,
+         "the e-mail's part behind `@` matches; an e-mail without `@` has none, and then no operator holds",
+         "{is: example.com}"),
+    LIST("claim", true, CLAIM_OK, CLAIM_UNAUTHORIZED,
+         "the values of the claim match; a member of a claim is named with dots, as in `claim/realm_access.roles`; a "
+         "claim that is not in the token has no values", "{has: admin}"),
+    LIST("groups", false, GROUPS_OK, GROUPS_UNAUTHORIZED,
+         "the values of the claim that the provider's `groups_claim` names match", "{has: operators}"),
+    TEXT("http_method", ALL, false, METHOD, method_of, HTTP_METHOD_OK, HTTP_METHOD_UNAUTHORIZED,
+         "the method matches, upper-case as it is sent", "{in: [GET, HEAD]}"),
+    TEXT("http_path", ALL, false, PATH, path_of, HTTP_PATH_OK, HTTP_PATH_UNAUTHORIZED,
+         "the path matches: decoded, without the query", "{starts_with: /api/}"),
+    PLAIN("source_ip", NETWORKS, SOURCE_IP_OK, SOURCE_IP_UNAUTHORIZED,
+          "the client's address is one of these or in one of these networks", "[10.0.0.0/8, 2001:db8::/32]"),
+    FIXED("cors_preflight", ALL, preflight, saw_preflight, BIT(CORS_REQUEST), BIT(NON_CORS_REQUEST),
+          "the method is OPTIONS, with `Origin` and `Access-Control-Request-Method`", "true"),
+    FIXED("invalid_client_certificate", ALL, bad_certificate, saw_certificate,
+          BIT(CLIENT_CERTIFICATE_REQUIRED) | BIT(INVALID_CLIENT_CERTIFICATE), BIT(VALID_CLIENT_CERTIFICATE),
+          "the client showed no certificate, or one that is not valid; never while no client CA is configured", "true"),
+    PLAIN("client_certificate", CERTIFICATE, CLIENT_CERTIFICATE_OK, CLIENT_CERTIFICATE_UNAUTHORIZED,
+          "the client showed a certificate with these properties, whether valid or not",
+          "{san_dns: {is: a.example.com}}"),
+    WHEN("date", DATE, DATE_OK, DATE_UNAUTHORIZED, "it is later than `after` and earlier than `before`",
+         "{after: \"2026-03-01T08:00:00\", before: 2026-04-01}"),
+    WHEN("day_of_week", DAY, DAY_OF_WEEK_OK, DAY_OF_WEEK_UNAUTHORIZED, "it is one of these days, in UTC", "mon-fri"),
+    WHEN("time_of_day", CLOCK, TIME_OF_DAY_OK, TIME_OF_DAY_UNAUTHORIZED,
+         "the clock of that time zone shows later than `after` and earlier than `before`",
+         "{timezone: Europe/Prague, after: \"9:00\", before: 5:30 PM}"),
+    {.name = "mcp_tool", .shape = TG_SHAPE_TEXT, .subject = TG_SUBJECT_TOOL, .text = tool_of,
+     .pass = TG_REASON_MCP_TOOL_MATCH, .fail = TG_REASON_MCP_TOOL_NO_MATCH, .has_undefined = true,
+     .undefined = TG_REASON_MCP_NOT_A_TOOL_CALL,
+     .help = "the request is a JSON-RPC call of `tools/call` and the tool's name matches; of any other request there "
+             "is no name, and then no operator holds", .example = "{in: [search, read_file]}"},
     REFUSED("device", "it needs enrolled devices, which tollgate does not keep"),
     REFUSED("record", "it needs directory records, which tollgate does not keep"),
     REFUSED("pomerium_routes", "it names endpoints of Pomerium's own, which tollgate does not have"),
     FAMILY("ssh_", "it is about SSH sessions, and tollgate forwards HTTP only"),
 };
+
+const struct tg_criterion *tg_criterion_at(size_t i) { return i < ARRAY_LEN(criteria) ? &criteria[i] : NULL; }
 
 const struct tg_criterion *tg_criterion_find(struct tg_slice name)
 {
@@ -145,14 +183,22 @@ const struct tg_criterion *tg_criterion_find(struct tg_slice name)
     return NULL;
 }
 
-const char *tg_criterion_nearest(const char *name)
+static const struct tg_criterion *nearest(const char *name, bool refused)
 {
-    const char *names[ARRAY_LEN(criteria)];
+    const char *names[ARRAY_LEN(criteria)], *found;
     size_t count = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(criteria); i++) {
-        if (!criteria[i].refusal)
+        if (!criteria[i].refusal != refused && !criteria[i].prefix)
             names[count++] = criteria[i].name;
     }
-    return tg_nearest(name, names, count);
+    found = tg_nearest(name, names, count);
+    return found ? tg_criterion_find(tg_slice_str(found)) : NULL;
+}
+
+const struct tg_criterion *tg_criterion_nearest(const char *name)
+{
+    const struct tg_criterion *found = nearest(name, false);
+
+    return found ? found : nearest(name, true);
 }

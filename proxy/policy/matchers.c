@@ -8,18 +8,18 @@
 #include "internal.h"
 
 static const struct tg_operator text_operators[] = {
-    {"is", TG_OP_IN, TG_OPERAND_ANY},
-    {"not", TG_OP_NOT_IN, TG_OPERAND_ANY},
-    {"contains", TG_OP_CONTAINS, TG_OPERAND_STRING},
-    {"starts_with", TG_OP_STARTS, TG_OPERAND_STRING},
-    {"ends_with", TG_OP_ENDS, TG_OPERAND_STRING},
-    {"in", TG_OP_IN, TG_OPERAND_ARRAY},
-    {"not_in", TG_OP_NOT_IN, TG_OPERAND_ARRAY},
+    {"is", TG_OP_IN, TG_OPERAND_ANY, "it equals the value"},
+    {"not", TG_OP_NOT_IN, TG_OPERAND_ANY, "it does not equal the value"},
+    {"contains", TG_OP_CONTAINS, TG_OPERAND_STRING, "the value is somewhere in it"},
+    {"starts_with", TG_OP_STARTS, TG_OPERAND_STRING, "it begins with the value"},
+    {"ends_with", TG_OP_ENDS, TG_OPERAND_STRING, "it ends in the value"},
+    {"in", TG_OP_IN, TG_OPERAND_ARRAY, "it equals one of the list; of an empty list: never"},
+    {"not_in", TG_OP_NOT_IN, TG_OPERAND_ARRAY, "it equals none of the list; of an empty list: always"},
 };
 static const struct tg_operator list_operators[] = {
-    {"has", TG_OP_HAS, TG_OPERAND_ANY},
-    {"is", TG_OP_ONLY, TG_OPERAND_ANY},
-    {"exclude", TG_OP_EXCLUDE, TG_OPERAND_ANY},
+    {"has", TG_OP_HAS, TG_OPERAND_ANY, "one of the values equals it"},
+    {"is", TG_OP_ONLY, TG_OPERAND_ANY, "there is one value only, and it equals it"},
+    {"exclude", TG_OP_EXCLUDE, TG_OPERAND_ANY, "none of the values equals it; also when there are none"},
 };
 _Static_assert(ARRAY_LEN(text_operators) <= TG_TEXT_OPS && ARRAY_LEN(list_operators) <= TG_TEXT_OPS, "TG_TEXT_OPS");
 
@@ -45,6 +45,10 @@ size_t tg_matcher_read(enum tg_shape shape, const cJSON *data, struct tg_raw_op 
     }
     if (shape == TG_SHAPE_CERTIFICATE)
         return tg_cert_matcher_read(data, out);
+    if (shape == TG_SHAPE_TIME) {
+        out[0] = (struct tg_raw_op){TG_OP_WHEN, data, false, TG_PART_NONE};
+        return 1;
+    }
     operators = tg_operators(shape, &known);
     if (!cJSON_IsObject(data)) {
         out[0] = (struct tg_raw_op){operators[0].kind, data, false, TG_PART_NONE};

@@ -1,265 +1,354 @@
 /*
- * ppl_compile - rules become a flat program: groups of tests, tests of operators, operators with their sets.
+ * ppl_compile - the rules of policies become a unit: for each action its alternatives, with their tests.
  *
- * Criteria of one list that ask "is the same subject among these" become one test with the united set: in `or` and
- * `not` positive ones, in `and` and `nor` negative ones. Value and reasons stay the same, because members that read the
- * same subject have the same two reasons, and a combination keeps those of the members that share its value. So 10,000
- * lines of `email: {is: ...}` cost one look-up. Time and memory are linear in the document.
+ * All alternatives of an action are members of one `or`, so criteria that ask "is the same subject among these" become
+ * one test with the united set, whatever list, rule or policy they stand in: `or` and single positive ones, and within
+ * one `not`, `and` or `nor` the like. Value and reasons stay the same, because members that read the same subject have
+ * the same reasons, and a combination keeps those of the members that share its value. So 10,000 lines of
+ * `email: {is: ...}`, or as many policies of one line, cost one look-up. Criteria that say the same are one test. Time
+ * and memory are linear in the document.
  */
 #include "base/hash.h"
-#include "base/map.h"
+#include "base/json.h"
 #include "internal.h"
 #include <stdlib.h>
 
-/* An operator's values; several when criteria were united. */
-struct values {
-    struct tg_raw_op op;
-    struct values *next;
-};
-/* A test in the making. */
+/* A test in the making, of one criterion or of several that unite. */
 struct draft {
+    uint64_t hash;                                       /* of what tells it from others that could unite */
+    const struct tg_rule_item *item;                     /* the first of them */
+    struct tg_raw_op op;                                 /* the only operator of those that unite */
+    struct tg_values **ops;
+    size_t op_count, items;
+    uint32_t owner;                                      /* the least */
+    bool inverted, unites;
+};
+struct drafts {
+    struct draft *list;
+    size_t count, mask;
+    uint32_t *places;                                    /* number + 1 of those that unite */
+};
+/* Tests of one criterion each, by what they say. */
+struct made {
+    uint64_t hash;
     const struct tg_rule_item *item;
-    struct values **ops;
-    size_t op_count;
+    struct tg_test *test;
 };
 struct code {
-    struct tg_arena *arena;                              /* of the program */
-    struct tg_buf parts, groups, tests, ops;             /* growing arrays of their kinds */
+    struct tg_arena *arena;                              /* of the unit */
+    struct tg_arena scratch, list_scratch;
+    struct tg_ppl_pool *pool;
+    bool deny;
+    struct drafts choices;
+    struct made *made;
+    size_t made_mask;
+    struct tg_buf clauses, tests;                        /* of struct tg_clause; of struct tg_test *, of clauses */
 };
 
-static uint32_t count_of(const struct tg_buf *b, size_t size)
+static size_t table_size(size_t count)
 {
-    tg_assert(b->len / size < UINT32_MAX);
-    return (uint32_t)(b->len / size);
+    size_t places = 4;
+
+    while (places < 2 * count)
+        places *= 2;
+    return places;
 }
 
-/* What `values` stand for: themselves, or their elements. */
-static const cJSON *first_of(const struct values *v) { return v->op.each ? v->op.values->child : v->op.values; }
-static const cJSON *next_of(const struct values *v, const cJSON *at) { return v->op.each ? at->next : NULL; }
-
-static size_t count_values(const struct values *list)
+/* ---- drafts ---- */
+static void drafts_init(struct drafts *d, struct tg_arena *arena, size_t max)
 {
-    size_t count = 0;
+    size_t places = table_size(max);
 
-    for (const struct values *v = list; v; v = v->next) {
-        for (const cJSON *at = first_of(v); at; at = next_of(v, at))
-            count++;
-    }
-    return count;
-}
-
-/* A text is never equal to anything but a string: other values are left out of its sets. */
-static const struct tg_set *make_set(struct tg_arena *arena, const struct values *list, bool strings_only)
-{
-    struct tg_set *set = tg_set_new(arena, count_values(list));
-
-    for (const struct values *v = list; v; v = v->next) {
-        for (const cJSON *at = first_of(v); at; at = next_of(v, at)) {
-            if (!strings_only || cJSON_IsString(at))
-                tg_set_add(set, at);
-        }
-    }
-    return set;
-}
-
-static const struct tg_ranges *make_ranges(struct tg_arena *arena, const struct values *list)
-{
-    size_t count = 0;
-    struct tg_cidr *blocks = TG_NEW_ARRAY(struct tg_cidr, count_values(list) + 1);
-    const struct tg_ranges *ranges;
-
-    for (const struct values *v = list; v; v = v->next) {
-        for (const cJSON *at = first_of(v); at; at = next_of(v, at)) {
-            bool ok = tg_cidr_parse(tg_slice_str(at->valuestring), &blocks[count++]);
-            tg_assert(ok);                               /* the parser looked at each */
-        }
-    }
-    ranges = tg_ranges_new(arena, blocks, count);
-    free(blocks);
-    return ranges;
-}
-
-/* Fingerprints are compared in their short spelling. */
-static const struct tg_set *make_fingerprints(struct tg_arena *arena, const struct values *list)
-{
-    struct tg_set *set = tg_set_new(arena, count_values(list));
-
-    for (const struct values *v = list; v; v = v->next) {
-        for (const cJSON *at = first_of(v); at; at = next_of(v, at)) {
-            cJSON *value = TG_ARENA_NEW(arena, cJSON);
-            bool ok;
-
-            value->type = cJSON_String;
-            value->valuestring = tg_arena_raw(arena, TG_FINGERPRINT);
-            ok = tg_fingerprint_read(at->valuestring, value->valuestring);
-            tg_assert(ok);                               /* the parser looked at each */
-            tg_set_add(set, value);
-        }
-    }
-    return set;
-}
-
-static void emit_op(struct code *code, const struct values *list)
-{
-    struct tg_op op = {.kind = list->op.kind, .part = list->op.part};
-
-    switch (op.kind) {
-    case TG_OP_IN:
-    case TG_OP_NOT_IN:
-        op.set = op.part == TG_PART_FINGERPRINT ? make_fingerprints(code->arena, list)
-                                                : make_set(code->arena, list, true);
-        break;
-    case TG_OP_HAS:
-    case TG_OP_ONLY:
-    case TG_OP_EXCLUDE:
-        op.set = make_set(code->arena, list, false);
-        break;
-    case TG_OP_CONTAINS:
-    case TG_OP_STARTS:
-    case TG_OP_ENDS:
-        op.text = tg_slice_str(list->op.values->valuestring);
-        break;
-    case TG_OP_WITHIN:
-        op.ranges = make_ranges(code->arena, list);
-        break;
-    }
-    tg_buf_add(&code->ops, &op, sizeof(op));
-}
-
-static void emit_test(struct code *code, const struct draft *draft)
-{
-    const struct tg_criterion *row = draft->item->row;
-    struct tg_test test = {.row = row, .name = draft->item->name};
-
-    if (row->shape == TG_SHAPE_LIST && !row->sub_path)
-        test.name = TG_S("groups");
-    test.hash = tg_hash_slice(test.name.ptr ? test.name : TG_S(""));
-    test.first_op = count_of(&code->ops, sizeof(struct tg_op));
-    test.op_count = (uint32_t)draft->op_count;
-    for (size_t i = 0; i < draft->op_count; i++)
-        emit_op(code, draft->ops[i]);
-    tg_buf_add(&code->tests, &test, sizeof(test));
+    d->list = TG_ARENA_ARRAY(arena, struct draft, max);
+    d->places = TG_ARENA_ARRAY(arena, uint32_t, places);
+    d->mask = places - 1;
+    d->count = 0;
 }
 
 /*
- * Whether criteria with this only operator can be united in such a list. Negative ones of a certificate's names cannot:
- * each of them may be content with another name.
+ * The owner of a united set's value tells who denied. A certificate may be known by another value than the one found
+ * first, so of those only the criteria of one policy unite.
  */
-static bool unites(const struct tg_raw_op *op, bool any)
+static bool same_draft(const struct draft *a, const struct draft *b)
 {
-    switch (op->kind) {
-    case TG_OP_IN:
-    case TG_OP_HAS:
-    case TG_OP_WITHIN: return any;
-    case TG_OP_NOT_IN:
-    case TG_OP_EXCLUDE: return !any && op->part == TG_PART_NONE;
-    default: return false;
-    }
+    return a->hash == b->hash && a->item->row == b->item->row && a->op.kind == b->op.kind && a->op.part == b->op.part &&
+           a->inverted == b->inverted && tg_slice_eq(a->item->name, b->item->name) &&
+           (a->item->row->shape != TG_SHAPE_CERTIFICATE || a->owner == b->owner);
 }
 
-static void add_values(struct tg_arena *scratch, struct draft *draft, size_t i, struct tg_raw_op op)
+static uint64_t hash_draft(const struct draft *d)
 {
-    struct values *v = TG_ARENA_NEW(scratch, struct values);
+    uint64_t what = (uint64_t)d->op.kind << 8 | (uint64_t)d->op.part << 4 | d->inverted;
+
+    if (d->item->name.len > 0)
+        what ^= tg_hash_slice(d->item->name);
+    if (d->item->row->shape == TG_SHAPE_CERTIFICATE)
+        what ^= (uint64_t)d->owner << 16;
+    return tg_hash2((uint64_t)(uintptr_t)d->item->row, what);
+}
+
+static void add_values(struct tg_arena *scratch, struct draft *draft, size_t i, struct tg_raw_op op, uint32_t owner)
+{
+    struct tg_values *v = TG_ARENA_NEW(scratch, struct tg_values);
 
     v->op = op;
+    v->owner = owner;
     v->next = draft->ops[i];
     draft->ops[i] = v;
 }
 
-static void start_draft(struct tg_arena *scratch, struct draft *draft, const struct tg_rule_item *item, size_t op_count)
+/* The draft that the criterion becomes part of, or a fresh one. `any`: positive ones unite, else negative ones. */
+static struct draft *add_draft(struct drafts *d, struct tg_arena *scratch, const struct tg_rule_item *item, bool any,
+                               bool inverted, uint32_t owner)
 {
-    draft->item = item;
-    draft->ops = TG_ARENA_ARRAY(scratch, struct values *, op_count);
-    draft->op_count = op_count;
+    struct tg_raw_op ops[TG_OPS_MAX];
+    size_t op_count = tg_matcher_read(item->row->shape, item->data, ops);
+    struct draft fresh = {.item = item, .op_count = op_count, .owner = owner, .inverted = inverted};
+    struct draft *draft = NULL;
+
+    if (op_count == 1)
+        fresh.op = ops[0];
+    fresh.unites = item->row->shape == TG_SHAPE_NONE || (op_count == 1 && tg_op_unites(&ops[0], any));
+    if (fresh.unites) {
+        size_t i;
+
+        fresh.hash = hash_draft(&fresh);
+        for (i = fresh.hash & d->mask; d->places[i] && !draft; i = (i + 1) & d->mask) {
+            if (same_draft(&d->list[d->places[i] - 1], &fresh))
+                draft = &d->list[d->places[i] - 1];
+        }
+        if (!draft)
+            d->places[i] = (uint32_t)d->count + 1;
+    }
+    if (!draft) {
+        draft = &d->list[d->count++];
+        *draft = fresh;
+        draft->ops = TG_ARENA_ARRAY(scratch, struct tg_values *, op_count);
+    }
+    draft->items++;
+    if (owner < draft->owner)
+        draft->owner = owner;
+    for (size_t k = 0; k < op_count; k++)
+        add_values(scratch, draft, k, ops[k], owner);
+    return draft;
 }
 
-/* Fills `drafts`, which has room for one per criterion; returns how many tests there are. */
-static size_t draft_tests(const struct tg_rule_list *list, bool any, struct tg_arena *scratch, struct draft *drafts)
+/* ---- tests ---- */
+static struct tg_test *make_test(struct code *code, const struct draft *draft)
 {
-    struct tg_map *united = tg_map_new(NULL);            /* "criterion/PART/NAME" to its draft */
-    struct tg_raw_op ops[TG_OPS_MAX];
-    size_t count = 0;
+    const struct tg_criterion *row = draft->item->row;
+    struct tg_test *test = TG_ARENA_NEW(code->arena, struct tg_test);
+    struct tg_op *ops = TG_ARENA_ARRAY(code->arena, struct tg_op, draft->op_count); /* beside it */
+
+    test->row = row;
+    test->shape = row->shape;
+    test->identity = row->identity;
+    test->memo = TG_MEMO;
+    if (row->shape != TG_SHAPE_NONE) {
+        test->pass = TG_REASON_BIT(row->pass);
+        test->fail = TG_REASON_BIT(row->fail);
+        test->undefined = row->has_undefined ? TG_REASON_BIT(row->undefined) : 0;
+    }
+    if (row->shape == TG_SHAPE_LIST) {
+        test->name = row->sub_path ? draft->item->name : TG_S("groups");
+        if (!test->name.ptr)
+            test->name = TG_S("");
+        test->hash = tg_hash_slice(test->name);
+        test->slot = row->sub_path ? tg_claim_slot(code->pool, test->name) : 0;
+    }
+    for (size_t i = 0; i < draft->op_count; i++)
+        ops[i] = tg_op_make(code->arena, row, draft->ops[i]);
+    test->ops = ops;
+    test->op_count = (uint32_t)draft->op_count;
+    return test;
+}
+
+static bool same_item(const struct tg_rule_item *a, const struct tg_rule_item *b)
+{
+    return a->row == b->row && tg_slice_eq(a->name, b->name) &&
+           (a->row->shape == TG_SHAPE_NONE || tg_json_eq(a->data, b->data));
+}
+
+/* A test of a clause: the one that says the same, if there is one. */
+static struct tg_test *clause_test(struct code *code, const struct draft *draft)
+{
+    const struct tg_rule_item *item = draft->item;
+    struct made *place = NULL;
+    struct tg_test *test;
+
+    if (draft->items == 1) {
+        uint64_t hash = tg_hash2((uint64_t)(uintptr_t)item->row, tg_hash_slice(item->name));
+
+        if (item->row->shape != TG_SHAPE_NONE)
+            hash ^= tg_value_hash(item->data);
+        for (size_t i = hash & code->made_mask;; i = (i + 1) & code->made_mask) {
+            place = &code->made[i];
+            if (!place->test)
+                break;
+            if (place->hash == hash && same_item(place->item, item))
+                return place->test;
+        }
+        place->hash = hash;
+        place->item = item;
+    }
+    test = make_test(code, draft);
+    if (place)
+        place->test = test;
+    tg_buf_add(&code->tests, &test, sizeof(test));
+    return test;
+}
+
+/* ---- alternatives ---- */
+static tg_reasons may_say(const struct tg_test *test, bool inverted)
+{
+    if (test->shape == TG_SHAPE_NONE)
+        return ~(tg_reasons)0;
+    if (!inverted)
+        return test->pass;
+    return test->fail | test->undefined | (test->identity ? TG_REASON_BIT(TG_REASON_USER_UNAUTHENTICATED) : 0);
+}
+
+static void add_clause(struct code *code, const struct draft *drafts, size_t count, bool inverted, uint32_t owner)
+{
+    struct tg_clause clause = {.owner = owner, .inverted = inverted};
+
+    clause.tests = TG_ARENA_ARRAY(code->arena, const struct tg_test *, count);
+    for (size_t i = 0; i < count; i++) {
+        struct tg_test *test = clause_test(code, &drafts[i]);
+
+        test->uses++;
+        clause.tests[clause.count++] = test;
+        clause.may |= may_say(test, inverted);
+    }
+    tg_buf_add(&code->clauses, &clause, sizeof(clause));
+}
+
+static bool is_inverted(const struct tg_rule_list *list) { return list->combine == TG_NOT || list->combine == TG_NOR; }
+
+/* A list of one says the same under `and` as under `or`, and under `not` as under `nor`. */
+static bool is_each(const struct tg_rule_list *list)
+{
+    return list->combine == TG_OR || list->combine == TG_NOR || list->count == 1;
+}
+
+/* Each criterion is an alternative. What unites with nothing is a clause, since those can be found by an index. */
+static void add_each(struct code *code, const struct tg_rule_list *list, uint32_t owner)
+{
+    bool inverted = is_inverted(list);
 
     for (size_t i = 0; i < list->count; i++) {
-        const struct tg_rule_item *item = &list->items[i];
-        size_t op_count = tg_matcher_read(item->row->shape, item->data, ops);
-        struct draft *draft = NULL;
-        struct tg_slice key = {NULL, 0};
+        struct draft *draft = add_draft(&code->choices, &code->scratch, &list->items[i], !inverted, inverted, owner);
 
-        if (op_count == 1 && unites(&ops[0], any)) {
-            key = tg_arena_printf(scratch, "%s/%d/" TG_S_FMT, item->row->name, (int)ops[0].part, TG_S_ARG(item->name));
-            draft = tg_map_get(united, key);
-        }
-        if (!draft) {
-            draft = &drafts[count++];
-            start_draft(scratch, draft, item, op_count);
-            if (key.ptr)
-                tg_map_put(united, key, draft);
-        }
-        for (size_t k = 0; k < op_count; k++)
-            add_values(scratch, draft, k, ops[k]);
+        if (draft->unites)
+            continue;
+        add_clause(code, draft, 1, inverted, owner);
+        code->choices.count--;                           /* it is the last, and in no place */
     }
-    tg_map_free(united);
-    return count;
 }
 
-static void emit_group(struct code *code, const struct tg_rule_list *list)
+static void add_together(struct code *code, const struct tg_rule_list *list, uint32_t owner)
 {
-    struct tg_group group = {.any = list->combine == TG_OR || list->combine == TG_NOT,
-                             .inverted = list->combine == TG_NOT || list->combine == TG_NOR};
-    struct tg_arena scratch;
-    struct draft *drafts;
+    bool inverted = is_inverted(list);
+    struct drafts drafts;
 
-    tg_arena_init(&scratch, NULL, 0);
-    drafts = TG_ARENA_ARRAY(&scratch, struct draft, list->count);
-    group.first_test = count_of(&code->tests, sizeof(struct tg_test));
-    group.test_count = (uint32_t)draft_tests(list, group.any, &scratch, drafts);
-    for (uint32_t i = 0; i < group.test_count; i++)
-        emit_test(code, &drafts[i]);
-    tg_buf_add(&code->groups, &group, sizeof(group));
-    tg_arena_fini(&scratch);
+    drafts_init(&drafts, &code->list_scratch, list->count);
+    for (size_t i = 0; i < list->count; i++)
+        add_draft(&drafts, &code->list_scratch, &list->items[i], inverted, inverted, owner);
+    add_clause(code, drafts.list, drafts.count, inverted, owner);
+    tg_arena_reset(&code->list_scratch);
 }
 
-/* The groups of one action, as many as there are lists with it. */
-static uint32_t emit_groups(struct code *code, const struct tg_source *source, bool deny)
+static void add_rules(struct code *code, const struct tg_source *source, uint32_t owner)
 {
-    uint32_t count = 0;
+    for (const struct tg_rule *rule = source->rules; rule; rule = rule->next) {
+        for (const struct tg_rule_list *list = rule->lists; list && rule->deny == code->deny; list = list->next) {
+            if (is_each(list))
+                add_each(code, list, owner);
+            else
+                add_together(code, list, owner);
+        }
+    }
+}
 
+/* How many criteria are alternatives of their own, and how many there are. */
+static void count_items(const struct tg_source *source, bool deny, size_t *each, size_t *all)
+{
     for (const struct tg_rule *rule = source->rules; rule; rule = rule->next) {
         for (const struct tg_rule_list *list = rule->lists; list && rule->deny == deny; list = list->next) {
-            emit_group(code, list);
-            count++;
+            *all += list->count;
+            *each += is_each(list) ? list->count : 0;
         }
     }
-    return count;
 }
 
-static const void *keep(struct tg_arena *arena, struct tg_buf *b)
+/* ---- units ---- */
+static void keep_choices(struct code *code, struct tg_action *action)
 {
-    void *kept = tg_arena_raw(arena, b->len + 1);        /* also when empty */
+    struct tg_choice *choices = TG_ARENA_ARRAY(code->arena, struct tg_choice, code->choices.count);
 
-    if (b->len > 0)
-        memcpy(kept, b->data, b->len);
-    tg_buf_fini(b);
-    return kept;
-}
+    for (size_t i = 0; i < code->choices.count; i++) {
+        const struct draft *draft = &code->choices.list[i];
 
-const struct tg_program *tg_compile(struct tg_arena *arena, const struct tg_source *sources)
-{
-    struct tg_program *program = TG_ARENA_NEW(arena, struct tg_program);
-    struct code code = {.arena = arena};
-
-    for (const struct tg_source *source = sources; source; source = source->next) {
-        struct tg_part part = {.first_group = count_of(&code.groups, sizeof(struct tg_group)), .source = source};
-
-        part.allow_count = emit_groups(&code, source, false);
-        part.deny_count = emit_groups(&code, source, true);
-        tg_buf_add(&code.parts, &part, sizeof(part));
-        program->part_count++;
+        choices[i] = (struct tg_choice){make_test(code, draft), draft->owner, draft->inverted};
     }
-    program->parts = keep(arena, &code.parts);
-    program->groups = keep(arena, &code.groups);
-    program->tests = keep(arena, &code.tests);
-    program->ops = keep(arena, &code.ops);
-    return program;
+    action->choices = choices;
+    action->choice_count = (uint32_t)code->choices.count;
+}
+
+static void keep_clauses(struct code *code, struct tg_unit *unit, struct tg_action *action)
+{
+    size_t count = code->clauses.len / sizeof(struct tg_clause);
+    size_t test_count = code->tests.len / sizeof(struct tg_test *);
+    struct tg_test *const *tests = (struct tg_test *const *)(void *)code->tests.data;
+    struct tg_clause *clauses = TG_ARENA_ARRAY(code->arena, struct tg_clause, count);
+
+    if (count == 0)
+        return;
+    memcpy(clauses, code->clauses.data, code->clauses.len);
+    for (int once = 0; once < (count < TG_MANY ? 1 : 2); once++) { /* those of several alternatives first */
+        for (size_t i = 0; i < test_count && unit->memo_count < TG_MEMO; i++) {
+            if ((tests[i]->uses == 1) == once && tests[i]->shape != TG_SHAPE_NONE)
+                tests[i]->memo = unit->memo_count++;
+        }
+    }
+    action->clause_count = (uint32_t)count;
+    tg_index_clauses(code->arena, action, clauses, tests, test_count);
+}
+
+static void make_action(struct code *code, struct tg_unit *unit, const struct tg_source *const *sources, size_t count)
+{
+    size_t each = 0, all = 0;
+
+    for (size_t i = 0; i < count; i++)
+        count_items(sources[i], code->deny, &each, &all);
+    tg_assert(all < UINT32_MAX / 4);
+    drafts_init(&code->choices, &code->scratch, each);
+    code->made_mask = table_size(all) - 1;
+    code->made = TG_ARENA_ARRAY(&code->scratch, struct made, code->made_mask + 1);
+    for (size_t i = 0; i < count; i++)
+        add_rules(code, sources[i], code->deny ? (uint32_t)i : 0);
+    keep_choices(code, &unit->actions[code->deny]);
+    keep_clauses(code, unit, &unit->actions[code->deny]);
+    code->clauses.len = code->tests.len = 0;
+    tg_arena_reset(&code->scratch);
+}
+
+const struct tg_unit *tg_unit_new(struct tg_arena *arena, struct tg_ppl_pool *pool,
+                                  const struct tg_source *const *sources, size_t count)
+{
+    struct tg_unit *unit = TG_ARENA_NEW(arena, struct tg_unit);
+    _Alignas(16) char first[4096];
+    struct code code = {.arena = arena, .pool = pool};
+
+    tg_arena_init(&code.scratch, NULL, 0);
+    tg_arena_init(&code.list_scratch, first, sizeof(first));
+    for (int deny = 0; deny < 2; deny++) {
+        code.deny = deny;
+        make_action(&code, unit, sources, count);
+    }
+    tg_buf_fini(&code.clauses);
+    tg_buf_fini(&code.tests);
+    tg_arena_fini(&code.list_scratch);
+    tg_arena_fini(&code.scratch);
+    return unit;
 }

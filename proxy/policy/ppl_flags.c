@@ -10,6 +10,7 @@
 
 struct items {
     struct tg_arena *arena;
+    struct tg_ppl_pool *pool;
     struct tg_buf list;                                  /* of struct tg_rule_item */
 };
 struct claim {
@@ -34,7 +35,7 @@ static void add_text(struct items *items, struct tg_slice criterion, struct tg_s
     cJSON *data = TG_ARENA_NEW(items->arena, cJSON);
 
     data->type = cJSON_String;
-    data->valuestring = tg_arena_str(items->arena, text);
+    data->valuestring = (char *)(uintptr_t)tg_intern(items->pool, text); /* nobody writes to it */
     add_item(items, criterion, (struct tg_slice){NULL, 0}, data);
 }
 
@@ -75,7 +76,7 @@ static void add_claim_value(struct items *items, struct tg_parse *p, struct tg_s
     if (cJSON_IsObject(value))
         tg_parse_problem(p, value, false, "a value of allowed_idp_claims is a string, a number or a boolean");
     else
-        add_item(items, TG_S("claim"), name, tg_json_copy(items->arena, value));
+        add_item(items, TG_S("claim"), name, tg_json_copy(items->pool, value));
 }
 
 static void add_claims(struct items *items, struct tg_parse *p, const cJSON *object)
@@ -158,7 +159,7 @@ bool tg_ppl_add_flags(struct tg_ppl_builder *b, const struct tg_tree *tree, cons
                       struct tg_problems *problems)
 {
     struct tg_parse p = {.arena = b->arena, .tree = tree, .problems = problems, .document = -1, .item = -1};
-    struct items items = {.arena = b->arena};
+    struct items items = {.arena = b->arena, .pool = b->pool};
 
     check_contradictions(&p, flags);
     collect(&items, &p, flags);
@@ -172,7 +173,7 @@ bool tg_ppl_add_flags(struct tg_ppl_builder *b, const struct tg_tree *tree, cons
 
 void tg_ppl_add_certificate_deny(struct tg_ppl_builder *b)
 {
-    struct items items = {.arena = b->arena};
+    struct items items = {.arena = b->arena, .pool = b->pool};
 
     add_true(&items, TG_S("invalid_client_certificate"));
     add_rule(b, &items, "client certificates", true);

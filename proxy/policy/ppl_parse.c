@@ -32,6 +32,9 @@ const char *tg_shown(const char *name, char out[static TG_SHOWN])
         unsigned char c = (unsigned char)name[len];
         out[len] = c < 0x20 || c == 0x7f ? '?' : (char)c;
     }
+    if (name[len])                                       /* not in the middle of a character */
+        while (len > 0 && ((unsigned char)name[len] & 0xc0) == 0x80)
+            len--;
     out[len] = '\0';
     return out;
 }
@@ -59,6 +62,8 @@ static void add_path(const struct tg_parse *p, struct tg_buf *out)
         tg_buf_addf(out, ".%s", p->part);
     if (p->operator)
         tg_buf_addf(out, ".%s", tg_shown(p->operator, shown));
+    if (p->element > 0)
+        tg_buf_addf(out, "[%zu]", p->element - 1);
     if (out->len > start)
         tg_buf_adds(out, ": ");
 }
@@ -98,48 +103,28 @@ void tg_parse_warning(struct tg_parse *p, const cJSON *node, const char *fmt, ..
     tg_buf_fini(&text);
 }
 
+/* All names of the language are in lower case: who wrote capitals meant the same. */
+static char *lowered(struct tg_slice name)
+{
+    char *out = tg_slice_dup(name);
+
+    for (char *c = out; *c; c++)
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
+    return out;
+}
+
 void tg_parse_unknown_key(struct tg_parse *p, const cJSON *node, const char *what, const char *const *names,
                           size_t count, const char *expected)
 {
-    const char *near = tg_nearest(node->string, names, count);
-    char shown[TG_SHOWN];
+    char *lower = lowered(tg_slice_str(node->string)), shown[TG_SHOWN];
+    const char *near = tg_nearest(lower, names, count);
 
+    free(lower);
     tg_parse_problem(p, node, true, "\"%s\" is not %s%s%s%s (expected %s)", tg_shown(node->string, shown), what,
                      near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "", expected);
 }
 
 /* ---- data of a criterion ---- */
-static char *copy_text(struct tg_arena *arena, const char *s)
-{
-    return s ? tg_arena_str(arena, tg_slice_str(s)) : NULL;
-}
-
-/* As deep as the tree's reader lets documents be. */
-cJSON *tg_json_copy(struct tg_arena *arena, const cJSON *node)
-{
-    cJSON *copy = TG_ARENA_NEW(arena, cJSON), *last = NULL;
-    const cJSON *child;
-
-    copy->type = node->type & 0xff;
-    copy->valuestring = copy_text(arena, node->valuestring);
-    copy->valueint = node->valueint;
-    copy->valuedouble = node->valuedouble;
-    copy->string = copy_text(arena, node->string);
-    cJSON_ArrayForEach(child, node) {
-        cJSON *made = tg_json_copy(arena, child);
-
-        if (last)
-            last->next = made;
-        else
-            copy->child = made;
-        made->prev = last;
-        last = made;
-    }
-    if (last)
-        copy->child->prev = last;                        /* as cJSON links its lists */
-    return copy;
-}
-
 static void check_operand(struct tg_parse *p, bool text_only, const struct tg_operator *op, const cJSON *value)
 {
     if (op->operand == TG_OPERAND_ARRAY && !cJSON_IsArray(value))
@@ -210,46 +195,62 @@ static void check_data(struct tg_parse *p, const struct tg_criterion *row, const
     case TG_SHAPE_CERTIFICATE:
         tg_cert_matcher_check(p, data);
         break;
+    case TG_SHAPE_TIME:
+        tg_when_check(p, row, data);
+        break;
     case TG_SHAPE_NETWORKS:
-        if (cJSON_IsArray(data)) {
-            cJSON_ArrayForEach(element, data)
-                check_network(p, element);
-        } else {
+        if (!cJSON_IsArray(data)) {
             check_network(p, data);
+            break;
         }
+        cJSON_ArrayForEach(element, data) {
+            p->element++;
+            check_network(p, element);
+        }
+        p->element = 0;
         break;
     }
 }
 
 /* ---- criteria, operators, actions ---- */
+static void refuse_unknown(struct tg_parse *p, const cJSON *node, struct tg_slice name)
+{
+    char *bare = tg_slice_dup(name), *lower = lowered(name), shown[TG_SHOWN];
+    const struct tg_criterion *near = tg_criterion_nearest(lower);
+
+    if (!near)
+        tg_parse_problem(p, node, true, "\"%s\" is not a criterion (`tollgate explain --criteria` lists them)",
+                         tg_shown(bare, shown));
+    else
+        tg_parse_problem(p, node, true, "\"%s\" is not a criterion, did you mean \"%s\"?%s%s", tg_shown(bare, shown),
+                         near->name, near->refusal ? " That one " : "", near->refusal ? near->refusal : "");
+    free(bare);
+    free(lower);
+}
+
 static void read_criterion(struct tg_parse *p, const cJSON *node, struct tg_rule_item *out)
 {
     struct tg_slice name, rest = {NULL, 0};
-    const char *near;
-    char shown[TG_SHOWN];
     bool had_rest = tg_slice_cut(tg_slice_str(node->string), '/', &name, &rest);
 
     out->row = tg_criterion_find(name);
     if (!out->row) {
-        char *bare = tg_slice_dup(name);
-
-        near = tg_criterion_nearest(bare);
-        tg_parse_problem(p, node, true, "\"%s\" is not a criterion%s%s%s", tg_shown(bare, shown),
-                         near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-        free(bare);
+        refuse_unknown(p, node, name);
         return;
     }
     p->criterion = node->string;
     if (out->row->refusal) {
         tg_parse_problem(p, node, true, "this criterion %s", out->row->refusal);
+    } else if (p->tier && out->row->shape == TG_SHAPE_TEXT && out->row->subject == TG_SUBJECT_TOOL) {
+        tg_parse_problem(p, node, true, "a tier is chosen before the body is read: it cannot ask for the tool");
     } else {
         check_data(p, out->row, node);
         if (out->row->sub_path)
-            out->name = tg_arena_dup(p->arena, rest);
+            out->name = tg_slice(tg_intern(p->pool, rest), rest.len);
         else if (had_rest)
             tg_parse_warning(p, node, "what follows the / is ignored");
         if (!p->failed) {
-            out->data = tg_json_copy(p->arena, node);
+            out->data = tg_json_copy(p->pool, node);
             tg_warn_item(p, out, node);
         }
     }
@@ -347,11 +348,11 @@ static void read_rules(struct tg_parse *p, const cJSON *object, struct tg_rule *
     }
 }
 
-static struct tg_parse parse_of(struct tg_arena *arena, const struct tg_tree *tree, const char *where,
-                                struct tg_problems *problems)
+static struct tg_parse parse_of(struct tg_arena *arena, struct tg_ppl_pool *pool, const struct tg_tree *tree,
+                                const char *where, struct tg_problems *problems)
 {
-    return (struct tg_parse){.arena = arena, .tree = tree, .where = where, .problems = problems, .document = -1,
-                             .item = -1};
+    return (struct tg_parse){.arena = arena, .pool = pool, .tree = tree, .where = where, .problems = problems,
+                             .document = -1, .item = -1};
 }
 
 static struct tg_source *new_source(struct tg_arena *arena, const char *where, int index)
@@ -363,58 +364,99 @@ static struct tg_source *new_source(struct tg_arena *arena, const char *where, i
     return source;
 }
 
-struct tg_ppl_builder *tg_ppl_builder_new(struct tg_arena *arena)
+struct tg_ppl_builder *tg_ppl_builder_in(struct tg_ppl_pool *pool, struct tg_arena *arena)
 {
     struct tg_ppl_builder *b = TG_ARENA_NEW(arena, struct tg_ppl_builder);
 
     b->arena = arena;
+    b->pool = pool;
     b->tail = &b->sources;
     return b;
 }
 
+struct tg_ppl_builder *tg_ppl_builder_new(struct tg_arena *arena)
+{
+    return tg_ppl_builder_in(tg_ppl_pool_new(arena), arena);
+}
+
 void tg_ppl_set_client_ca(struct tg_ppl_builder *b, bool configured) { b->client_ca = configured; }
+
+static void add_source(struct tg_ppl_builder *b, struct tg_source *source)
+{
+    *b->tail = source;
+    b->tail = &source->next;
+}
+
+/* The rules of a document; false: errors. */
+static bool read_document(struct tg_parse *p, const cJSON *doc, struct tg_source *source)
+{
+    struct tg_rule **tail = &source->rules;
+    const cJSON *element;
+
+    if (!doc) {
+        tg_parse_problem(p, NULL, false, "there is no policy document");
+    } else if (cJSON_IsArray(doc)) {
+        cJSON_ArrayForEach(element, doc) {
+            p->document++;
+            read_rules(p, element, &tail);
+        }
+        p->document = -1;
+    } else {
+        read_rules(p, doc, &tail);
+    }
+    if (!p->failed)
+        tg_warn_rules(p, source->rules, doc);
+    return !p->failed;
+}
 
 bool tg_ppl_add(struct tg_ppl_builder *b, const struct tg_tree *tree, const cJSON *doc, const char *where,
                 struct tg_problems *problems)
 {
-    struct tg_parse p = parse_of(b->arena, tree, where, problems);
+    struct tg_parse p = parse_of(b->arena, b->pool, tree, where, problems);
     struct tg_source *source = new_source(b->arena, where, b->added++);
-    struct tg_rule **tail = &source->rules;
-    const cJSON *element;
 
     p.client_ca = b->client_ca;
-    if (!doc) {
-        tg_parse_problem(&p, NULL, false, "there is no policy document");
-    } else if (cJSON_IsArray(doc)) {
-        cJSON_ArrayForEach(element, doc) {
-            p.document++;
-            read_rules(&p, element, &tail);
-        }
-        p.document = -1;
-    } else {
-        read_rules(&p, doc, &tail);
-    }
-    if (p.failed) {
+    if (!read_document(&p, doc, source)) {
         b->failed = true;
         return false;
     }
-    tg_warn_rules(&p, source->rules, doc);
-    *b->tail = source;
-    b->tail = &source->next;
+    add_source(b, source);
     return true;
+}
+
+const struct tg_policy *tg_ppl_read(struct tg_ppl_pool *pool, const struct tg_tree *tree, const cJSON *doc,
+                                    const char *where, bool client_ca, struct tg_problems *problems)
+{
+    struct tg_parse p = parse_of(pool->arena, pool, tree, where, problems);
+    struct tg_source *source = new_source(pool->arena, where, -1);
+
+    p.client_ca = client_ca;
+    return read_document(&p, doc, source) ? tg_policy_new(pool, source) : NULL;
+}
+
+void tg_ppl_add_policy(struct tg_ppl_builder *b, const struct tg_policy *policy)
+{
+    struct tg_source *source = TG_ARENA_NEW(b->arena, struct tg_source);
+
+    *source = policy->source;
+    source->shared = policy;
+    source->index = b->added++;
+    add_source(b, source);
 }
 
 const struct tg_program *tg_ppl_finish(struct tg_ppl_builder *b)
 {
-    return tg_compile(b->arena, b->failed ? NULL : b->sources);
+    return tg_compile(b->arena, b->pool, b->failed ? NULL : b->sources);
 }
 
 const struct tg_program *tg_ppl_compile_when(struct tg_arena *arena, const struct tg_tree *tree, const cJSON *list,
                                              const char *where, struct tg_problems *problems)
 {
-    struct tg_parse p = parse_of(arena, tree, where, problems);
+    struct tg_ppl_pool *pool = tg_ppl_pool_new(arena);
+    struct tg_parse p = parse_of(arena, pool, tree, where, problems);
     struct tg_source *source = new_source(arena, where, -1);
 
+    p.tier = true;
     if (!list) {
         tg_parse_problem(&p, NULL, false, "there is no list of criteria");
         return NULL;
@@ -423,5 +465,5 @@ const struct tg_program *tg_ppl_compile_when(struct tg_arena *arena, const struc
     source->rules->lists = tg_parse_list(&p, list, TG_AND);
     if (!p.failed && !source->rules->lists)
         tg_parse_problem(&p, list, false, "expected at least one criterion");
-    return p.failed ? NULL : tg_compile(arena, source);
+    return p.failed ? NULL : tg_compile(arena, pool, source);
 }

@@ -1,40 +1,233 @@
 /*
- * ppl_trace - the same decision with every step told.
+ * ppl_trace - the same decision with every step told, also when not everything is known about the request.
  *
- * Walks the rules as they were written, not the program: each criterion is compiled and run alone, and combined here by
- * the words of the language. The verdict comes from the program; that the two agree is tested.
+ * Walks the rules as they were written, not the program: each criterion is asked here, and combined here by the words
+ * of the language. That this and the program agree is tested. What is not known may come out either way: each step
+ * keeps, for both of its outcomes, whether it is possible, which reasons it would surely have and which it might have.
+ * A decision is known when every way through leads to it. With everything known the verdict is the program's.
  */
 #include "base/hash.h"
 #include "base/json.h"
 #include "internal.h"
 
+/* By value, false and true. What is not possible has no reasons. */
+struct ways {
+    bool can[2];
+    tg_reasons must[2], may[2];
+};
+struct step {
+    struct tg_trace_node node;
+    struct ways ways;
+    struct step *children, *next;
+    bool inverted;                                       /* operator: value and reasons are turned */
+};
 struct walk {
     struct tg_arena *arena;
     const struct tg_facts *facts;
+    size_t unknown;                                      /* criteria */
 };
 
-static struct tg_outcome run_alone(const struct walk *w, const struct tg_rule_item *item)
-{
-    struct tg_rule_item copy = *item;
-    struct tg_rule_list list = {.combine = TG_AND, .items = &copy, .count = 1};
-    struct tg_rule rule = {.lists = &list};
-    struct tg_source source = {.rules = &rule};
-    const struct tg_program *program = tg_compile(w->arena, &source);
-    struct tg_view view = {.facts = w->facts};
+/* ---- one criterion ---- */
 
-    return tg_run_group(program, &program->groups[0], &view);
+static const cJSON *first_of(const struct tg_raw_op *op) { return op->each ? op->values->child : op->values; }
+static const cJSON *next_of(const struct tg_raw_op *op, const cJSON *at) { return op->each ? at->next : NULL; }
+
+static bool is_text(const struct tg_raw_op *op, const cJSON *value, struct tg_slice text)
+{
+    char fingerprint[TG_FINGERPRINT];
+
+    if (!cJSON_IsString(value))
+        return false;
+    if (op->part == TG_PART_FINGERPRINT)                 /* written in one of two ways */
+        return tg_fingerprint_read(value->valuestring, fingerprint) &&
+               tg_slice_eq(tg_slice_str(fingerprint), text);
+    return tg_slice_eq(tg_slice_str(value->valuestring), text);
+}
+
+static bool is_among(const struct tg_raw_op *op, struct tg_slice text)
+{
+    for (const cJSON *at = first_of(op); at; at = next_of(op, at)) {
+        if (is_text(op, at, text))
+            return true;
+    }
+    return false;
+}
+
+static bool text_op(const struct tg_raw_op *op, struct tg_slice text)
+{
+    switch (op->kind) {
+    case TG_OP_IN: return is_among(op, text);
+    case TG_OP_NOT_IN: return !is_among(op, text);
+    case TG_OP_CONTAINS: return tg_slice_contains(text, tg_slice_str(op->values->valuestring));
+    case TG_OP_STARTS: return tg_slice_starts_with(text, tg_slice_str(op->values->valuestring));
+    case TG_OP_ENDS: return tg_slice_ends_with(text, tg_slice_str(op->values->valuestring));
+    default: return false;
+    }
+}
+
+static bool has_any(const struct tg_raw_op *op, const struct tg_claim *claim)
+{
+    for (size_t i = 0; claim && i < claim->count; i++) {
+        for (const cJSON *at = first_of(op); at; at = next_of(op, at)) {
+            if (tg_json_eq(at, claim->values[i].json))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool list_op(const struct tg_raw_op *op, const struct tg_claim *claim)
+{
+    switch (op->kind) {
+    case TG_OP_HAS: return has_any(op, claim);
+    case TG_OP_ONLY: return claim && claim->count == 1 && has_any(op, claim);
+    case TG_OP_EXCLUDE: return !has_any(op, claim);
+    default: return false;
+    }
+}
+
+static bool address_op(const struct tg_raw_op *op, const struct tg_ip *ip)
+{
+    struct tg_cidr block;
+
+    for (const cJSON *at = first_of(op); at; at = next_of(op, at)) {
+        if (tg_cidr_parse(tg_slice_str(at->valuestring), &block) && tg_cidr_contains(&block, ip))
+            return true;
+    }
+    return false;
+}
+
+static bool names_op(const struct tg_raw_op *op, const struct tg_cert_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (text_op(op, names->items[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool certificate_op(const struct tg_raw_op *op, const struct tg_cert *cert)
+{
+    switch (op->part) {
+    case TG_PART_FINGERPRINT: return text_op(op, tg_slice_str(cert->fingerprint));
+    case TG_PART_SPKI: return text_op(op, tg_slice_str(cert->spki_hash));
+    case TG_PART_EMAIL: return names_op(op, &cert->emails);
+    case TG_PART_DNS: return names_op(op, &cert->dns);
+    case TG_PART_URI: return names_op(op, &cert->uris);
+    case TG_PART_NONE: break;
+    }
+    return false;
+}
+
+static const struct tg_claim *claim_of(const struct walk *w, const struct tg_rule_item *item)
+{
+    struct tg_slice name = item->row->sub_path ? item->name : TG_S("groups");
+
+    if (!name.ptr)
+        name = TG_S("");
+    return tg_list_of(item->row, name, tg_hash_slice(name), w->facts);
+}
+
+/* All operators of the matcher. `undefined`: there is nothing to ask about. */
+static bool item_holds(const struct walk *w, const struct tg_rule_item *item, bool *undefined)
+{
+    const struct tg_facts *f = w->facts;
+    struct tg_raw_op ops[TG_OPS_MAX];
+    size_t count = tg_matcher_read(item->row->shape, item->data, ops);
+    const struct tg_claim *claim = item->row->shape == TG_SHAPE_LIST ? claim_of(w, item) : NULL;
+    struct tg_slice text = {NULL, 0};
+    bool holds = true;
+
+    *undefined = item->row->shape == TG_SHAPE_TEXT && !item->row->text(f, &text);
+    if (*undefined || (item->row->shape == TG_SHAPE_CERTIFICATE && !f->certificate))
+        return false;
+    for (size_t i = 0; i < count && holds; i++) {
+        switch (item->row->shape) {
+        case TG_SHAPE_NONE: break;
+        case TG_SHAPE_TEXT: holds = text_op(&ops[i], text); break;
+        case TG_SHAPE_LIST: holds = list_op(&ops[i], claim); break;
+        case TG_SHAPE_NETWORKS: holds = address_op(&ops[i], &f->source_ip); break;
+        case TG_SHAPE_CERTIFICATE: holds = certificate_op(&ops[i], f->certificate); break;
+        case TG_SHAPE_TIME:
+            holds = tg_when_holds(tg_when_make(w->arena, item->row, item->data), f->wall_ms);
+            break;
+        }
+    }
+    return holds;
+}
+
+static struct tg_outcome run_item(const struct walk *w, const struct tg_rule_item *item)
+{
+    const struct tg_criterion *row = item->row;
+    bool undefined, value;
+
+    if (row->identity && !w->facts->identity)
+        return (struct tg_outcome){false, TG_REASON_BIT(TG_REASON_USER_UNAUTHENTICATED)};
+    if (row->shape == TG_SHAPE_NONE)
+        return row->fixed(w->facts);
+    value = item_holds(w, item, &undefined);
+    if (undefined && row->has_undefined)
+        return (struct tg_outcome){false, TG_REASON_BIT(row->undefined)};
+    return (struct tg_outcome){value, TG_REASON_BIT(value ? row->pass : row->fail)};
+}
+
+/* Without an identity what is asked of one is known: there is none. */
+static bool is_known(const struct walk *w, const struct tg_rule_item *item)
+{
+    const struct tg_fact_set *known = w->facts->known;
+    unsigned needs;
+
+    if (!known || (item->row->identity && !w->facts->identity))
+        return true;
+    if (item->row->shape == TG_SHAPE_LIST && item->row->sub_path)
+        return tg_fact_set_has_claim(known, item->name.ptr ? item->name : TG_S(""));
+    needs = tg_item_facts(item);
+    if (item->row->shape == TG_SHAPE_CERTIFICATE && !item->data->child)
+        needs = TG_FACT_BIT(TG_FACT_CERT_FINGERPRINT);   /* only whether there is one */
+    return (needs & ~known->facts) == 0;
+}
+
+/* What a criterion may say when nothing is known of what it reads. Those without a matcher are asked both ways. */
+static struct ways any_way(const struct tg_criterion *row)
+{
+    struct ways out = {.can = {true, true}};
+
+    if (row->shape == TG_SHAPE_NONE) {
+        static const struct tg_facts none;
+        struct tg_facts some = {.identity = true, .user = TG_S("u"), .cors_preflight = true,
+                                .client_cert = TG_CLIENT_CERT_MISSING};
+        const struct tg_facts *all[] = {&none, &some, &(struct tg_facts){.client_cert = TG_CLIENT_CERT_INVALID}};
+
+        for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+            struct tg_outcome o = row->fixed(all[i]);
+
+            out.may[o.value] |= o.reasons;
+        }
+        for (int v = 0; v < 2; v++)
+            out.must[v] = out.may[v] & (out.may[v] - 1) ? 0 : out.may[v]; /* the only one there is */
+        return out;
+    }
+    out.must[1] = out.may[1] = TG_REASON_BIT(row->pass);
+    out.may[0] = TG_REASON_BIT(row->fail) | (row->has_undefined ? TG_REASON_BIT(row->undefined) : 0);
+    out.must[0] = row->has_undefined ? 0 : out.may[0];
+    return out;
+}
+
+/* ---- the value it saw ---- */
+
+static struct tg_slice keep(const struct walk *w, struct tg_buf *text)
+{
+    struct tg_slice out = tg_arena_dup(w->arena, tg_buf_slice(text));
+
+    tg_buf_fini(text);
+    return out;
 }
 
 static struct tg_slice saw_list(const struct walk *w, const struct tg_rule_item *item)
 {
-    struct tg_slice name = item->row->sub_path ? item->name : TG_S("groups");
-    const struct tg_claim *claim;
+    const struct tg_claim *claim = claim_of(w, item);
     struct tg_buf text = {0};
-    struct tg_slice out;
 
-    if (!name.ptr)
-        name = TG_S("");
-    claim = tg_list_of(item->row, name, tg_hash_slice(name), w->facts);
     if (!claim)
         return TG_S("(none)");
     tg_buf_adds(&text, "[");
@@ -44,25 +237,27 @@ static struct tg_slice saw_list(const struct walk *w, const struct tg_rule_item 
         tg_json_print(&text, claim->values[i].json);
     }
     tg_buf_adds(&text, "]");
-    out = tg_arena_dup(w->arena, tg_buf_slice(&text));
-    tg_buf_fini(&text);
-    return out;
+    return keep(w, &text);
 }
 
 static struct tg_slice saw_certificate(const struct walk *w, const struct tg_rule_item *item)
 {
     struct tg_buf text = {0};
-    struct tg_slice out;
 
     if (!w->facts->certificate)
         return TG_S("(none)");
     tg_cert_saw(item->data, w->facts->certificate, &text);
-    out = tg_arena_dup(w->arena, tg_buf_slice(&text));
-    tg_buf_fini(&text);
-    return out;
+    return keep(w, &text);
 }
 
-/* The value a criterion looked at. */
+static struct tg_slice saw_time(const struct walk *w, const struct tg_rule_item *item)
+{
+    struct tg_buf text = {0};
+
+    tg_when_saw(tg_when_make(w->arena, item->row, item->data), w->facts->wall_ms, &text);
+    return keep(w, &text);
+}
+
 static struct tg_slice saw(const struct walk *w, const struct tg_rule_item *item)
 {
     struct tg_slice out = {NULL, 0};
@@ -83,6 +278,8 @@ static struct tg_slice saw(const struct walk *w, const struct tg_rule_item *item
         return saw_list(w, item);
     case TG_SHAPE_CERTIFICATE:
         return saw_certificate(w, item);
+    case TG_SHAPE_TIME:
+        return saw_time(w, item);
     case TG_SHAPE_NETWORKS:
         if (w->facts->source_ip.family)
             out = tg_slice(address, tg_ip_format(&w->facts->source_ip, address));
@@ -91,120 +288,313 @@ static struct tg_slice saw(const struct walk *w, const struct tg_rule_item *item
     return out.len > 0 ? tg_arena_dup(w->arena, out) : TG_S("(none)");
 }
 
-/* The union of the reasons of the children whose value, turned when `inverted`, is `value`. */
-static tg_reasons reasons_of(const struct tg_trace_node *children, bool inverted, bool value)
-{
-    tg_reasons set = 0;
+/* ---- combining ---- */
 
-    for (const struct tg_trace_node *c = children; c; c = c->next) {
-        if ((c->value != inverted) == value)
-            set |= c->reasons;
+static bool surely(const struct ways *w, bool value) { return w->can[value] && !w->can[!value]; }
+
+/* `pivot`: the value that one member is enough for. */
+static struct ways combine(const struct step *members, bool pivot)
+{
+    struct ways sum = {.can = {[0] = pivot, [1] = !pivot}};
+    const struct step *only = NULL;
+    size_t candidates = 0;
+
+    for (const struct step *m = members; m; m = m->next) {
+        const struct ways *w = &m->ways;
+
+        sum.can[pivot] |= w->can[pivot];
+        sum.can[!pivot] &= w->can[!pivot];
+        sum.may[0] |= w->may[0];
+        sum.may[1] |= w->may[1];
+        sum.must[!pivot] |= w->must[!pivot];             /* then all of them have that value */
+        if (surely(w, pivot))
+            sum.must[pivot] |= w->must[pivot];
+        if (w->can[pivot]) {
+            candidates++;
+            only = m;
+        }
     }
-    return set;
+    if (candidates == 1)
+        sum.must[pivot] = only->ways.must[pivot];
+    for (int v = 0; v < 2; v++) {
+        if (!sum.can[v])
+            sum.must[v] = sum.may[v] = 0;
+    }
+    return sum;
 }
 
-static bool some(const struct tg_trace_node *children, bool value)
+/* Inversion turns the value and keeps the reasons. */
+static struct ways turn(struct ways w)
 {
-    for (const struct tg_trace_node *c = children; c; c = c->next) {
-        if (c->value == value)
+    return (struct ways){{w.can[1], w.can[0]}, {w.must[1], w.must[0]}, {w.may[1], w.may[0]}};
+}
+
+static void show(struct step *s)
+{
+    s->node.unknown = s->ways.can[0] && s->ways.can[1];
+    s->node.value = surely(&s->ways, true);
+    s->node.reasons = s->node.unknown ? 0 : s->ways.must[s->node.value];
+}
+
+/* Appends to the list whose end is *tail; the nodes are the same list, for those who only read. */
+static void append(struct step *parent, struct step ***tail, struct step *child)
+{
+    struct step *last = parent->children;
+
+    if (!last)
+        parent->node.children = &child->node;
+    **tail = child;
+    *tail = &child->next;
+}
+
+static void link_nodes(struct step *first)
+{
+    for (struct step *s = first; s; s = s->next)
+        s->node.next = s->next ? &s->next->node : NULL;
+}
+
+/* ---- the walk ---- */
+
+static struct step *trace_criterion(struct walk *w, const struct tg_rule_item *item)
+{
+    struct step *s = TG_ARENA_NEW(w->arena, struct step);
+
+    s->node.kind = TG_TRACE_CRITERION;
+    s->node.name = item->row->name;
+    s->node.sub_path = item->name;
+    s->node.data = item->data;
+    if (is_known(w, item)) {
+        struct tg_outcome o = run_item(w, item);
+
+        s->ways.can[o.value] = true;
+        s->ways.must[o.value] = s->ways.may[o.value] = o.reasons;
+        s->node.saw = saw(w, item);
+    } else {
+        s->ways = any_way(item->row);
+        s->node.saw = TG_S("(not logged)");
+        w->unknown++;
+    }
+    show(s);
+    return s;
+}
+
+static struct step *trace_operator(struct walk *w, const struct tg_rule_list *list)
+{
+    struct step *s = TG_ARENA_NEW(w->arena, struct step), **tail = &s->children;
+
+    s->node.kind = TG_TRACE_OPERATOR;
+    s->node.name = tg_combine_names[list->combine];
+    s->inverted = list->combine == TG_NOT || list->combine == TG_NOR;
+    for (size_t i = 0; i < list->count; i++)
+        append(s, &tail, trace_criterion(w, &list->items[i]));
+    link_nodes(s->children);
+    s->ways = combine(s->children, list->combine == TG_OR || list->combine == TG_NOT);
+    if (s->inverted)
+        s->ways = turn(s->ways);
+    show(s);
+    return s;
+}
+
+static struct step *trace_rule(struct walk *w, const struct tg_rule *rule)
+{
+    struct step *s = TG_ARENA_NEW(w->arena, struct step), **tail = &s->children;
+
+    s->node.kind = TG_TRACE_RULE;
+    s->node.name = rule->deny ? "deny" : "allow";
+    for (const struct tg_rule_list *list = rule->lists; list; list = list->next)
+        append(s, &tail, trace_operator(w, list));
+    link_nodes(s->children);
+    s->ways = combine(s->children, true);
+    show(s);
+    return s;
+}
+
+/* One more alternative. */
+static void or_with(struct ways *sum, const struct ways *more)
+{
+    struct step second = {.ways = *more}, first = {.ways = *sum, .next = &second};
+
+    *sum = combine(&first, true);
+}
+
+static const struct ways no_rule = {.can = {true, false}};
+
+static bool has_allow(const struct tg_source *source)
+{
+    for (const struct tg_rule *rule = source->rules; rule; rule = rule->next) {
+        if (!rule->deny && rule->lists)
             return true;
     }
     return false;
 }
 
-static struct tg_trace_node *trace_criterion(const struct walk *w, const struct tg_rule_item *item)
+/* A policy and, apart, what its allow and its deny rules say. */
+static struct step *trace_policy(struct walk *w, const struct tg_source *source, struct ways sum[2])
 {
-    struct tg_trace_node *node = TG_ARENA_NEW(w->arena, struct tg_trace_node);
-    struct tg_outcome o = run_alone(w, item);
+    struct step *s = TG_ARENA_NEW(w->arena, struct step), **tail = &s->children;
+    struct tg_trace_node *node = &s->node;
 
-    node->kind = TG_TRACE_CRITERION;
-    node->name = item->row->name;
-    node->sub_path = item->name;
-    node->data = item->data;
-    node->saw = saw(w, item);
-    node->value = o.value;
-    node->reasons = o.reasons;
-    return node;
-}
-
-static struct tg_trace_node *trace_operator(const struct walk *w, const struct tg_rule_list *list)
-{
-    struct tg_trace_node *node = TG_ARENA_NEW(w->arena, struct tg_trace_node);
-    const struct tg_trace_node **tail = &node->children;
-    bool inverted = list->combine == TG_NOT || list->combine == TG_NOR;
-
-    node->kind = TG_TRACE_OPERATOR;
-    node->name = tg_combine_names[list->combine];
-    for (size_t i = 0; i < list->count; i++) {
-        struct tg_trace_node *child = trace_criterion(w, &list->items[i]);
-
-        *tail = child;
-        tail = &child->next;
-    }
-    switch (list->combine) {
-    case TG_AND: node->value = !some(node->children, false); break;
-    case TG_OR: node->value = some(node->children, true); break;
-    case TG_NOT: node->value = !some(node->children, true); break;
-    case TG_NOR: node->value = some(node->children, false); break;
-    }
-    node->reasons = reasons_of(node->children, inverted, node->value);
-    return node;
-}
-
-static struct tg_trace_node *trace_rule(const struct walk *w, const struct tg_rule *rule)
-{
-    struct tg_trace_node *node = TG_ARENA_NEW(w->arena, struct tg_trace_node);
-    const struct tg_trace_node **tail = &node->children;
-
-    node->kind = TG_TRACE_RULE;
-    node->name = rule->deny ? "deny" : "allow";
-    for (const struct tg_rule_list *list = rule->lists; list; list = list->next) {
-        struct tg_trace_node *child = trace_operator(w, list);
-
-        *tail = child;
-        tail = &child->next;
-    }
-    node->value = some(node->children, true);
-    node->reasons = reasons_of(node->children, false, node->value);
-    return node;
-}
-
-static struct tg_trace_node *trace_policy(const struct walk *w, const struct tg_source *source)
-{
-    struct tg_trace_node *node = TG_ARENA_NEW(w->arena, struct tg_trace_node);
-    const struct tg_trace_node **tail = &node->children;
-    struct tg_outcome sum[2] = {{false, 0}, {false, 0}}; /* allow, deny */
-
+    sum[0] = sum[1] = no_rule;
     node->kind = TG_TRACE_POLICY;
     node->name = source->where;
     for (const struct tg_rule *rule = source->rules; rule; rule = rule->next) {
-        struct tg_trace_node *child = trace_rule(w, rule);
-        struct tg_outcome *s = &sum[rule->deny];
+        struct step *child = trace_rule(w, rule);
 
-        *tail = child;
-        tail = &child->next;
-        if (child->value != s->value && child->value)
-            *s = (struct tg_outcome){true, child->reasons};
-        else if (child->value == s->value)
-            s->reasons |= child->reasons;
+        append(s, &tail, child);
+        or_with(&sum[rule->deny], &child->ways);
     }
-    node->value = sum[0].value && !sum[1].value;
-    node->reasons = sum[1].value ? sum[1].reasons : sum[0].reasons;
-    return node;
+    link_nodes(s->children);
+    if (surely(&sum[1], true)) {
+        node->reasons = sum[1].must[1];
+    } else {
+        node->unknown = sum[0].can[1] && (sum[0].can[0] || sum[1].can[1]);
+        node->value = !node->unknown && sum[0].can[1];
+        node->reasons = node->unknown ? 0 : sum[0].must[node->value];
+    }
+    return s;
+}
+
+/* ---- the verdict, when something is not known ---- */
+
+static const tg_reasons of_certificate = TG_REASON_BIT(TG_REASON_CLIENT_CERTIFICATE_REQUIRED) |
+                                         TG_REASON_BIT(TG_REASON_INVALID_CLIENT_CERTIFICATE);
+static const tg_reasons of_login = TG_REASON_BIT(TG_REASON_USER_UNAUTHENTICATED);
+
+/* A decision with its reasons, as far as they are sure. */
+struct ruling {
+    enum tg_decision decision;
+    tg_reasons must, may;
+    enum { RULED_BY_NONE, RULED_BY_DENIER, RULED_BY_REFUSER } by;
+};
+
+/*
+ * The rulings that allow and deny with these values may come to, at most three, in the order of precedence: a
+ * certificate, a login, then the rest. One that is sure is the last.
+ */
+static size_t rulings(const struct ways sum[2], bool allow, bool deny, struct ruling out[static 3])
+{
+    tg_reasons denied = sum[1].may[deny], surely_denied = sum[1].must[deny];
+    tg_reasons both = sum[0].may[allow] | denied, surely_both = sum[0].must[allow] | surely_denied;
+    size_t n = 0;
+
+    if (denied & of_certificate)
+        out[n++] = (struct ruling){TG_DENY, surely_denied & of_certificate, denied & of_certificate, RULED_BY_DENIER};
+    if (surely_denied & of_certificate)
+        return n;
+    if (both & of_login)
+        out[n++] = (struct ruling){TG_UNAUTHENTICATED, of_login, of_login, RULED_BY_NONE};
+    if (surely_both & of_login)
+        return n;
+    if (deny)
+        out[n++] = (struct ruling){TG_DENY, surely_denied, denied, RULED_BY_DENIER};
+    else
+        out[n++] = (struct ruling){allow ? TG_ALLOW : TG_DENY, sum[0].must[allow], sum[0].may[allow],
+                                   allow ? RULED_BY_NONE : RULED_BY_REFUSER};
+    return n;
+}
+
+static void add_ruling(struct tg_verdict *v, const struct ruling *r, bool first, int denier, int refuser)
+{
+    if (first) {
+        v->decision = r->decision;
+        v->reasons = r->must;
+        v->policy = r->by == RULED_BY_DENIER ? denier : r->by == RULED_BY_REFUSER ? refuser : -1;
+        v->unknown = r->must != r->may;
+        return;
+    }
+    v->undecided |= v->decision != r->decision;
+    v->unknown |= v->undecided || r->must != r->may || v->reasons != r->must;
+    v->reasons &= r->must;
+    v->policy = -1;
+}
+
+static void conclude(struct tg_verdict *v, const struct ways sum[2], int denier, int refuser)
+{
+    struct ruling found[3];
+    bool first = true;
+
+    *v = (struct tg_verdict){.allow = surely(&sum[0], true), .deny = surely(&sum[1], true), .policy = -1};
+    v->allow_reasons = sum[0].must[v->allow];
+    v->deny_reasons = sum[1].must[v->deny];
+    for (int way = 0; way < 4; way++) {
+        bool allow = way & 1, deny = way & 2;
+        size_t n = sum[0].can[allow] && sum[1].can[deny] ? rulings(sum, allow, deny, found) : 0;
+
+        for (size_t i = 0; i < n; i++) {
+            add_ruling(v, &found[i], first, denier, refuser);
+            first = false;
+        }
+    }
+    if (v->undecided) {
+        v->decision = TG_DENY;
+        v->reasons = 0;
+    }
+}
+
+/* ---- what decided ---- */
+
+/* The members whose reasons their operator has, down to criteria with one of `reasons`. */
+static bool mark(struct step *s, tg_reasons reasons)
+{
+    if (s->node.kind == TG_TRACE_CRITERION) {
+        s->node.decisive = !s->node.unknown && (s->node.reasons & reasons);
+        return s->node.decisive;
+    }
+    for (struct step *c = s->children; c; c = c->next) {
+        if (!c->node.unknown && !s->node.unknown && (c->node.value != s->inverted) == s->node.value)
+            s->node.decisive |= mark(c, reasons);
+    }
+    return s->node.decisive;
+}
+
+/* Which side spoke: of a login that is missing both may have. */
+static void mark_all(struct step *policies, const struct tg_verdict *v)
+{
+    bool certificate = v->deny_reasons & of_certificate, login = v->decision == TG_UNAUTHENTICATED;
+
+    for (struct step *p = policies; p; p = p->next) {
+        for (struct step *rule = p->children; rule; rule = rule->next) {
+            bool deny = strcmp(rule->node.name, "deny") == 0;
+            bool side = deny ? v->deny : v->allow;
+
+            if (rule->node.unknown || rule->node.value != side || (!login && deny != (certificate || v->deny)))
+                continue;
+            p->node.decisive |= mark(rule, v->reasons);
+        }
+    }
 }
 
 const struct tg_trace_node *tg_ppl_trace(const struct tg_program *program, const struct tg_facts *facts,
                                          struct tg_arena *arena, struct tg_verdict *out)
 {
-    struct walk w = {arena, facts};
-    const struct tg_trace_node *first = NULL, **tail = &first;
+    struct walk w = {.arena = arena, .facts = facts};
+    struct ways total[2] = {no_rule, no_rule};
+    struct step *first = NULL, **tail = &first;
+    int denier = -1, refuser = -1;
+    bool deny_known = true, allow_known = true;          /* of the policies so far */
 
     for (size_t i = 0; i < program->part_count; i++) {
-        struct tg_trace_node *node = trace_policy(&w, program->parts[i].source);
+        const struct tg_source *source = program->parts[i].source;
+        struct ways sum[2];
+        struct step *s = trace_policy(&w, source, sum);
 
-        *tail = node;
-        tail = &node->next;
+        *tail = s;
+        tail = &s->next;
+        deny_known &= !(sum[1].can[0] && sum[1].can[1]);
+        allow_known &= !(sum[0].can[0] && sum[0].can[1]);
+        if (denier < 0 && deny_known && surely(&sum[1], true))
+            denier = source->index;
+        if (refuser < 0 && allow_known && has_allow(source) && surely(&sum[0], false))
+            refuser = source->index;
+        or_with(&total[0], &sum[0]);
+        or_with(&total[1], &sum[1]);
     }
-    tg_ppl_decide(program, facts, out);
-    return first;
+    link_nodes(first);
+    if (w.unknown > 0)
+        conclude(out, total, denier, refuser);
+    else
+        tg_ppl_decide(program, facts, out);
+    if (!out->undecided)
+        mark_all(first, out);
+    return first ? &first->node : NULL;
 }

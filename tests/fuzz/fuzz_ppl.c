@@ -48,6 +48,9 @@ static const struct tg_facts *make_facts(void)
     facts[1].email = TG_S("a@b@c");
     facts[1].groups_claim = TG_S("plan.tier");
     facts[1].cors_preflight = true;
+    facts[1].wall_ms = 1772366400000;                    /* a Sunday, noon */
+    facts[1].mcp_tool_call = facts[3].mcp_tool_call = true;
+    facts[1].mcp_tool = TG_S("search");
     facts[1].client_cert = TG_CLIENT_CERT_INVALID;
     facts[1].certificate = facts[3].certificate = &certificate;
     return facts;

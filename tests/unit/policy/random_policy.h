@@ -25,8 +25,35 @@ static const char *const others[] = {"5", "5.0", "0.5", "7", "true", "false", "n
     "{\"k\":1}"};
 static const char *const claim_names[] = {"groups", "level", "plan.tier", "deep.er.name",
                                           "roles",  "none",  "plan/tier", ""};
-static const char *const nets[] = {"\"10.0.0.1\"", "\"10.0.0.0/8\"", "\"192.0.2.0/24\"", "\"::1\"", "\"2001:db8::/32\"",
-                                   "\"::ffff:10.0.0.0/104\"", "\"0.0.0.0/0\"", "\"::/0\""};
+static const char *const nets[] = {
+    "\"10.0.0.1\"",      "\"10.0.0.0/8\"",    "\"10.0.0.0/9\"",    "\"10.0.0.0/23\"",        "\"10.0.1.0/24\"",
+    "\"192.0.2.0/24\"",  "\"192.0.2.128/25\"", "\"192.0.2.129\"",   "\"::1\"",               "\"2001:db8::/32\"",
+    "\"2001:db8:1::/63\"", "\"2001:db8:1::9\"", "\"::ffff:10.0.0.0/104\"", "\"0.0.0.0/0\"",   "\"::/0\""};
+
+/* ---- time: what each text means, in ms since 1970, in bits from Sunday, in ms since midnight ---- */
+static const struct {
+    const char *json;
+    int64_t ms;
+} instants[] = {
+    {"\"2026-03-01\"", INT64_C(1772323200000)},
+    {"\"2026-03-01T08:00:00\"", INT64_C(1772352000000)},
+    {"\"2026-03-01T08:00:00.5Z\"", INT64_C(1772352000500)},
+    {"\"2026-03-02T01:00:00+02:00\"", INT64_C(1772406000000)},
+    {"\"1969-12-31T23:59\"", INT64_C(-60000)},
+};
+static const struct {
+    const char *json;
+    unsigned days;
+} weeks[] = {
+    {"\"*\"", 0x7f}, {"\"sun\"", 0x01}, {"\"mon-fri\"", 0x3e}, {"\"Saturday, mon\"", 0x42}, {"\"fri-mon\"", 0x63},
+};
+static const struct {
+    const char *json;
+    int64_t ms;
+} clocks[] = {
+    {"\"0:00\"", 0},           {"\"12 AM\"", 0},            {"\"8:00\"", 28800000},
+    {"\"08:00:00.500\"", 28800500}, {"\"12:00 PM\"", 43200000}, {"\"11PM\"", 82800000},
+};
 
 static const char *const fingerprints[] = {"0000000000000000000000000000000000000000000000000000000000000000",
                                            "fd1e6361bc8224582d51dc25b07c18951c00b9b87ebc3daedc88d22dbc8e8a0d"};
@@ -99,8 +126,13 @@ static inline void add_digests(struct tg_buf *b, bool fingerprint)
 static inline void add_certificate_matcher(struct tg_buf *b)
 {
     static const char *const properties[] = {"fingerprint", "spki_hash", "san_email", "san_dns", "san_uri"};
+    static const char *const operators[] = {"is", "contains", "starts_with", "ends_with"};
     unsigned first = 1;
 
+    if (draw(3) == 0) {
+        tg_buf_addf(b, "{\"%s\":{\"%s\":%s}}", properties[2 + draw(3)], PICK(operators), PICK(texts));
+        return;
+    }
     tg_buf_addc(b, '{');
     for (size_t i = 0; i < ARRAY_LEN(properties); i++) {
         if (draw(3))
@@ -149,12 +181,44 @@ static inline void add_networks(struct tg_buf *b)
     tg_buf_addc(b, ']');
 }
 
-static inline void add_criterion(struct tg_buf *b)
+/* Two bounds out of a table, or one, or none. */
+#define ADD_BOUNDS(b, table, first) \
+    do { \
+        bool begun = (first); \
+        for (int k_ = 0; k_ < 2; k_++) { \
+            if (draw(3) == 0) \
+                continue; \
+            tg_buf_addf(b, "%s\"%s\":%s", begun ? "," : "", k_ ? "before" : "after", PICK(table).json); \
+            begun = true; \
+        } \
+    } while (0)
+
+static inline void add_time(struct tg_buf *b)
+{
+    switch (draw(3)) {
+    case 0:
+        tg_buf_adds(b, "\"date\":{");
+        ADD_BOUNDS(b, instants, false);
+        tg_buf_addc(b, '}');
+        break;
+    case 1:
+        tg_buf_addf(b, "\"day_of_week\":%s", PICK(weeks).json);
+        break;
+    default:
+        tg_buf_adds(b, "\"time_of_day\":{\"timezone\":\"UTC\"");
+        ADD_BOUNDS(b, clocks, true);
+        tg_buf_addc(b, '}');
+    }
+}
+
+/* The criteria are as frequent as `kind` says: those that many others can meet more often. */
+static inline void add_criterion_of(struct tg_buf *b, uint64_t kind)
 {
     static const char *const fixed[] = {"accept", "reject", "authenticated_user", "cors_preflight",
                                         "invalid_client_certificate"};
-    static const char *const text[] = {"email", "email", "email", "http_method", "http_path", "user", "domain"};
-    uint64_t kind = draw(14), which;
+    static const char *const text[] = {"email", "email", "email", "http_method", "http_path", "mcp_tool", "user",
+                                       "domain"};
+    uint64_t which;
 
     tg_buf_addc(b, '{');
     if (kind < 2) {
@@ -162,16 +226,18 @@ static inline void add_criterion(struct tg_buf *b)
     } else if (kind < 7) {
         which = draw(ARRAY_LEN(text));
         tg_buf_addf(b, "\"%s\":", text[which]);
-        add_text_matcher(b, which >= 5);
+        add_text_matcher(b, which >= 6);
     } else if (kind < 10) {
         tg_buf_addf(b, "\"claim/%s\":", PICK(claim_names));
         add_list_matcher(b);
     } else if (kind == 10) {
         tg_buf_adds(b, "\"groups\":");
         add_list_matcher(b);
-    } else if (kind < 13) {
+    } else if (kind == 11) {
         tg_buf_adds(b, "\"client_certificate\":");
         add_certificate_matcher(b);
+    } else if (kind == 12) {
+        add_time(b);
     } else {
         tg_buf_adds(b, "\"source_ip\":");
         add_networks(b);
@@ -179,18 +245,21 @@ static inline void add_criterion(struct tg_buf *b)
     tg_buf_addc(b, '}');
 }
 
+static inline void add_criterion(struct tg_buf *b) { add_criterion_of(b, draw(14)); }
+
+static const char *const list_operators[] = {"and", "or", "not", "nor"};
+
 static inline void add_rule_object(struct tg_buf *b)
 {
-    static const char *const operators[] = {"and", "or", "not", "nor"};
     bool deny = draw(3) == 0, first = true;
 
     tg_buf_addf(b, "{\"%s\":{", deny ? "deny" : "allow");
-    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(list_operators); i++) {
         uint64_t count = draw(4) ? 1 + draw(4) : draw(9);
 
         if (draw(3))
             continue;
-        tg_buf_addf(b, "%s\"%s\":[", first ? "" : ",", operators[i]);
+        tg_buf_addf(b, "%s\"%s\":[", first ? "" : ",", list_operators[i]);
         for (uint64_t k = 0; k < count; k++) {
             tg_buf_adds(b, k ? "," : "");
             add_criterion(b);
@@ -199,6 +268,32 @@ static inline void add_rule_object(struct tg_buf *b)
         first = false;
     }
     tg_buf_adds(b, "}}");
+}
+
+/* One rule of one list: many such policies are what the compiler makes tables of. */
+static inline void add_short_rule(struct tg_buf *b)
+{
+    uint64_t count = 1 + draw(3);
+
+    tg_buf_addf(b, "{\"%s\":{\"%s\":[", draw(3) ? "allow" : "deny", draw(2) ? "and" : PICK(list_operators));
+    for (uint64_t k = 0; k < count; k++) {
+        tg_buf_adds(b, k ? "," : "");
+        add_criterion(b);
+    }
+    tg_buf_adds(b, "]}}");
+}
+
+/* Up to `max` criteria of one kind. */
+static inline void add_long_rule(struct tg_buf *b, uint64_t max)
+{
+    uint64_t count = 1 + draw(max), kind = draw(14);
+
+    tg_buf_addf(b, "{\"%s\":{\"%s\":[", draw(2) ? "allow" : "deny", PICK(list_operators));
+    for (uint64_t k = 0; k < count; k++) {
+        tg_buf_adds(b, k ? "," : "");
+        add_criterion_of(b, kind);
+    }
+    tg_buf_adds(b, "]}}");
 }
 
 static inline void add_document(struct tg_buf *b)

@@ -1,23 +1,29 @@
 /*
- * Two laws over random policies and facts: the program decides as a plain evaluator does that walks the document by the
- * words of the language, and the trace tells the same decision.
+ * Laws over random policies and facts: the program decides as a plain evaluator does that walks the documents by the
+ * words of the language, it asks for no memory while it does, and the trace tells the same decision.
+ *
+ *     test_policy_ppl_law            as many sets of policies as LAW_SETS says, 51 requests each
+ *     LAW_SEED=N LAW_SETS=1          the one set that a failure named
+ *
+ * Every set has a seed of its own. Without LAW_SETS it is a number that a sanitizer's build has time for; `bench/ppl
+ * --law`, a stage of the tests, runs 20,000 with the release build's libraries, which makes a million pairs.
  */
-#include "random_policy.h"
-#include "support.h"
+#include "plain_policy.h"
+#include "allocations.h"
 
-enum { POLICIES = 5000, FACTS_EACH = 20, FACTS = 400 };
+#define SETS (SANITIZED ? 1000 : 4000)
+enum { FACTS = 400, DOCUMENTS = 40, PROGRAMS = 3, ASKED = 17 };
 
 /* ---- facts ---- */
 struct world {
     struct tg_facts facts[FACTS];
     cJSON *objects[FACTS];                               /* claims as the plain evaluator reads them */
     struct tg_claims *claims[FACTS];
-    char *texts[FACTS][4];
     struct tg_cert certs[FACTS];
     struct tg_slice names[FACTS][9];
 };
 
-static char *unquoted(const char *json) { return tg_slice_dup(tg_slice(json + 1, strlen(json) - 2)); }
+static struct tg_slice unquoted(const char *json) { return tg_slice(json + 1, strlen(json) - 2); }
 
 /* Up to three names of each kind, out of the texts. */
 static void make_certificate(struct tg_cert *cert, struct tg_slice names[9])
@@ -30,42 +36,16 @@ static void make_certificate(struct tg_cert *cert, struct tg_slice names[9])
     for (size_t k = 0; k < 3; k++) {
         kinds[k]->items = names + 3 * k;
         kinds[k]->count = draw(4);
-        for (size_t i = 0; i < kinds[k]->count; i++) {
-            const char *json = PICK(texts);
-
-            kinds[k]->items[i] = tg_slice(json + 1, strlen(json) - 2);
-        }
+        for (size_t i = 0; i < kinds[k]->count; i++)
+            kinds[k]->items[i] = unquoted(PICK(texts));
     }
 }
 
-static void make_facts(struct world *w, size_t i)
+static void make_claims(struct world *w, size_t i)
 {
-    struct tg_facts *f = &w->facts[i];
-    struct tg_slice address = tg_slice_str(nets[draw(ARRAY_LEN(nets))]), head, rest;
     struct tg_buf b = {0};
     cJSON *object = NULL;
 
-    w->texts[i][0] = unquoted(PICK(texts));
-    w->texts[i][1] = unquoted(PICK(texts));
-    f->method = draw(2) ? TG_S("GET") : tg_slice_str(w->texts[i][0]);
-    f->path = draw(2) ? TG_S("/a/b") : tg_slice_str(w->texts[i][1]);
-    tg_slice_cut(tg_slice(address.ptr + 1, address.len - 2), '/', &head, &rest);
-    if (draw(5))
-        assert_true(tg_ip_parse(head, &f->source_ip));
-    f->cors_preflight = draw(4) == 0;
-    f->client_cert = draw(4) ? TG_CLIENT_CERT_VALID : draw(2) ? TG_CLIENT_CERT_MISSING : TG_CLIENT_CERT_INVALID;
-    f->certificate = draw(3) ? &w->certs[i] : NULL;
-    make_certificate(&w->certs[i], w->names[i]);
-    f->identity = draw(4) != 0;
-    if (!f->identity)
-        return;
-    w->texts[i][2] = unquoted(PICK(texts));
-    w->texts[i][3] = unquoted(PICK(texts));
-    f->user = tg_slice_str(w->texts[i][2]);
-    f->email = draw(2) ? TG_S("a@x") : tg_slice_str(w->texts[i][3]);
-    f->groups_claim = draw(3) ? (struct tg_slice){NULL, 0} : TG_S("roles");
-    if (draw(8) == 0)
-        return;                                          /* an identity without claims */
     tg_buf_adds(&b, "{\"groups\":");
     add_values(&b);
     tg_buf_adds(&b, ",\"level\":");
@@ -82,404 +62,322 @@ static void make_facts(struct world *w, size_t i)
     tg_buf_addc(&b, '}');
     assert_int_equal(tg_json_parse(tg_buf_slice(&b), NULL, &object, NULL), TG_OK);
     assert_int_equal(tg_json_parse(tg_buf_slice(&b), NULL, &w->objects[i], NULL), TG_OK);
-    f->claims = w->claims[i] = tg_claims_new(object);
+    w->facts[i].claims = w->claims[i] = tg_claims_new(object);
     tg_buf_fini(&b);
 }
 
-/* ---- the plain evaluator ---- */
-struct plain {
-    bool value;
-    tg_reasons reasons;
-};
-#define BIT(name) TG_REASON_BIT(TG_REASON_##name)
-
-static struct plain plain_of(bool value, tg_reasons pass, tg_reasons fail)
+/* On a bound, or beside it. */
+static int64_t some_time(void)
 {
-    return (struct plain){value, value ? pass : fail};
+    const int64_t day = 86400000;
+    int64_t beside = (int64_t)draw(3) - 1;
+
+    if (draw(2))
+        return PICK(instants).ms + beside;
+    return (int64_t)(20513 + draw(9)) * day - (draw(8) ? 0 : 20600 * day) + PICK(clocks).ms + beside;
 }
 
-/* All (or any) of the members; of their reasons those of the members with the same value. */
-static struct plain combine(const struct plain *members, size_t count, bool any)
+static void make_facts(struct world *w, size_t i)
 {
-    struct plain out = {!any, 0};
+    struct tg_facts *f = &w->facts[i];
+    struct tg_slice head, rest;
 
-    for (size_t i = 0; i < count; i++)
-        out.value = any ? out.value || members[i].value : out.value && members[i].value;
-    for (size_t i = 0; i < count; i++)
-        out.reasons |= members[i].value == out.value ? members[i].reasons : 0;
+    f->method = draw(2) ? TG_S("GET") : unquoted(PICK(texts));
+    f->path = draw(2) ? TG_S("/a/b") : unquoted(PICK(texts));
+    tg_slice_cut(unquoted(PICK(nets)), '/', &head, &rest);
+    if (draw(5))
+        assert_true(tg_ip_parse(head, &f->source_ip));
+    if (draw(3) == 0)
+        f->source_ip.bytes[f->source_ip.family == 4 ? 3 : 15] ^= (uint8_t)draw(256);
+    f->cors_preflight = draw(4) == 0;
+    f->client_cert = draw(4) ? TG_CLIENT_CERT_VALID : draw(2) ? TG_CLIENT_CERT_MISSING : TG_CLIENT_CERT_INVALID;
+    f->certificate = draw(3) ? &w->certs[i] : NULL;
+    make_certificate(&w->certs[i], w->names[i]);
+    f->wall_ms = some_time();
+    f->mcp_tool_call = draw(2);
+    if (f->mcp_tool_call)
+        f->mcp_tool = unquoted(PICK(texts));
+    f->identity = draw(4) != 0;
+    if (!f->identity)
+        return;
+    f->user = unquoted(PICK(texts));
+    f->email = draw(2) ? TG_S("a@x") : draw(6) ? unquoted(PICK(texts)) : (struct tg_slice){NULL, 0};
+    f->groups_claim = draw(3) ? (struct tg_slice){NULL, 0} : TG_S("roles");
+    if (draw(8))
+        make_claims(w, i);
+}
+
+static void free_world(struct world *w)
+{
+    for (size_t i = 0; i < FACTS; i++) {
+        tg_claims_free(w->claims[i]);
+        cJSON_Delete(w->objects[i]);
+    }
+}
+
+/* ---- sets of policies ---- */
+/* A document in both forms: as text for the parser, and as a plain evaluator walks it. */
+struct document {
+    struct tg_buf text;
+    cJSON *json;
+    const struct tg_policy *shared;                      /* NULL: each program reads it for itself */
+};
+struct policies {
+    uint64_t seed;
+    struct tg_arena arena;
+    struct tg_ppl_pool *pool;
+    struct tg_problems problems;
+    struct document documents[DOCUMENTS];
+    size_t count;
+};
+/* What a program was made of. */
+struct made {
+    const struct tg_program *program;
+    const cJSON *documents[DOCUMENTS + 2];
+    int index[DOCUMENTS + 2];
+    size_t count;
+};
+
+static void read_json(struct document *d)
+{
+    assert_int_equal(tg_json_parse(tg_buf_slice(&d->text), NULL, &d->json, NULL), TG_OK);
+}
+
+static struct tg_tree *tree_of(const struct document *d)
+{
+    struct tg_tree *tree = NULL;
+    struct tg_err err = {0};
+
+    if (tg_tree_parse("policy.json", tg_buf_slice(&d->text), &tree, &err) != TG_OK)
+        fail_msg("%s: %s", d->text.data, tg_err_text(&err));
+    return tree;
+}
+
+/* A few as people write them, or many short ones, or some with long lists. */
+static void draw_documents(struct policies *p)
+{
+    uint64_t style = draw(10);
+
+    p->count = style < 6 ? 1 + draw(3) : style < 9 ? 4 + draw(DOCUMENTS - 4) : 1 + draw(4);
+    for (size_t i = 0; i < p->count; i++) {
+        struct document *d = &p->documents[i];
+
+        if (style < 6) {
+            add_document(&d->text);
+        } else {
+            tg_buf_addc(&d->text, '[');
+            if (style < 9)
+                add_short_rule(&d->text);
+            else
+                add_long_rule(&d->text, 90);
+            tg_buf_addc(&d->text, ']');
+        }
+        read_json(d);
+        if (draw(2)) {
+            struct tg_tree *tree = tree_of(d);
+
+            d->shared = tg_ppl_read(p->pool, tree, tree->root, "shared", true, &p->problems);
+            assert_non_null(d->shared);
+            tg_tree_free(tree);
+        }
+    }
+}
+
+static void add_one(struct policies *p, struct tg_ppl_builder *b, const struct document *d, int index, struct made *out)
+{
+    struct tg_tree *tree;
+
+    out->documents[out->count] = d->json;
+    out->index[out->count++] = index;
+    if (d->shared) {
+        tg_ppl_add_policy(b, d->shared);
+        return;
+    }
+    tree = tree_of(d);
+    if (!tg_ppl_add(b, tree, tree->root, "own", &p->problems))
+        fail_msg("%s: %s", d->text.data, p->problems.items[p->problems.count - 1].text);
+    tg_tree_free(tree);
+}
+
+/* All documents or some of them, and what the settings of a route may add. */
+static void make_program(struct policies *p, bool all, struct made *out)
+{
+    static const struct tg_slice domains[] = {TG_S_INIT("x"), TG_S_INIT("y")}, users[] = {TG_S_INIT("a@x")};
+    static const char *const flag_text = "[{\"allow\":{\"or\":[{\"domain\":\"x\"},{\"domain\":\"y\"},"
+                                         "{\"user\":\"a@x\"},{\"email\":\"a@x\"}]}}]";
+    static const char *const deny_text = "[{\"deny\":{\"or\":[{\"invalid_client_certificate\":true}]}}]";
+    static cJSON *flag_json, *deny_json;
+    struct tg_ppl_flags flags = {.domains = domains, .domain_count = 2, .users = users, .user_count = 1};
+    struct tg_ppl_builder *b = tg_ppl_builder_in(p->pool, &p->arena);
+    size_t first = draw(p->count);
+    int index = 0;
+
+    if (!flag_json) {
+        flag_json = cJSON_Parse(flag_text);
+        deny_json = cJSON_Parse(deny_text);
+    }
+    *out = (struct made){0};
+    for (size_t i = 0; i < p->count; i++) {
+        if (all || draw(2))
+            add_one(p, b, &p->documents[(first + i) % p->count], index++, out);
+    }
+    if (draw(6) == 0) {
+        assert_true(tg_ppl_add_flags(b, NULL, &flags, &p->problems));
+        out->documents[out->count] = flag_json;
+        out->index[out->count++] = -1;
+    }
+    if (draw(6) == 0) {
+        tg_ppl_add_certificate_deny(b);
+        out->documents[out->count] = deny_json;
+        out->index[out->count++] = -1;
+    }
+    out->program = tg_ppl_finish(b);
+}
+
+static void policies_fini(struct policies *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        tg_buf_fini(&p->documents[i].text);
+        cJSON_Delete(p->documents[i].json);
+    }
+    tg_problems_fini(&p->problems);
+    tg_arena_fini(&p->arena);
+}
+
+/* ---- the laws ---- */
+static bool same_verdict(const struct tg_verdict *a, const struct tg_verdict *b)
+{
+    return a->decision == b->decision && a->allow == b->allow && a->deny == b->deny &&
+           a->allow_reasons == b->allow_reasons && a->deny_reasons == b->deny_reasons && a->reasons == b->reasons &&
+           a->policy == b->policy;
+}
+
+static const char *verdict_text(const struct tg_verdict *v, char out[static 1500])
+{
+    static const char *const names[] = {[TG_ALLOW] = "allow", [TG_DENY] = "deny", [TG_UNAUTHENTICATED] = "login"};
+    char allow[600], deny[600];
+
+    snprintf(out, 1500, "%s by %d; allow %d {%s}, deny %d {%s}", names[v->decision], v->policy, v->allow,
+             reasons_text(v->allow_reasons, allow, sizeof(allow)), v->deny,
+             reasons_text(v->deny_reasons, deny, sizeof(deny)));
     return out;
 }
 
-static bool equals(const cJSON *value, struct tg_slice text)
+static void fail_at(const struct policies *p, const struct made *made, size_t i, const char *what,
+                    const struct tg_verdict *got, const struct tg_verdict *want)
 {
-    return cJSON_IsString(value) && tg_slice_eq(tg_slice_str(value->valuestring), text);
-}
+    char a[1500], b[1500];
 
-static bool one_of(const cJSON *list, struct tg_slice text)
-{
-    const cJSON *value;
+    for (size_t k = 0; k < made->count; k++) {
+        char *text = cJSON_PrintUnformatted(made->documents[k]);
 
-    cJSON_ArrayForEach(value, list) {
-        if (equals(value, text))
-            return true;
+        print_error("%d: %s\n", made->index[k], text);
+        cJSON_free(text);
     }
-    return false;
+    fail_msg("LAW_SEED=%llu LAW_SETS=1: facts %zu: %s: %s; instead of: %s", (unsigned long long)p->seed, i, what,
+             verdict_text(got, a), verdict_text(want, b));
 }
 
-static bool plain_operation(const cJSON *m, struct tg_slice text)
-{
-    struct tg_slice operand = tg_slice_str(m->valuestring);
-
-    return strcmp(m->string, "is") == 0            ? equals(m, text)
-           : strcmp(m->string, "not") == 0         ? !equals(m, text)
-           : strcmp(m->string, "in") == 0          ? one_of(m, text)
-           : strcmp(m->string, "not_in") == 0      ? !one_of(m, text)
-           : strcmp(m->string, "contains") == 0    ? tg_slice_contains(text, operand)
-           : strcmp(m->string, "starts_with") == 0 ? tg_slice_starts_with(text, operand)
-                                                   : tg_slice_ends_with(text, operand);
-}
-
-static bool plain_text(const cJSON *matcher, struct tg_slice text)
-{
-    const cJSON *m;
-
-    if (!cJSON_IsObject(matcher))
-        return equals(matcher, text);
-    cJSON_ArrayForEach(m, matcher) {
-        if (!plain_operation(m, text))
-            return false;
-    }
-    return true;
-}
-
-/* Each operator of a name's matcher is content with any of the names. */
-static bool plain_names(const cJSON *matcher, const struct tg_cert_names *names)
-{
-    bool all = true;
-    const cJSON *m;
-
-    for (size_t i = 0; i < names->count && !cJSON_IsObject(matcher); i++) {
-        if (equals(matcher, names->items[i]))
-            return true;
-    }
-    if (!cJSON_IsObject(matcher))
-        return false;
-    cJSON_ArrayForEach(m, matcher) {
-        bool some = false;
-
-        for (size_t i = 0; i < names->count; i++)
-            some |= plain_operation(m, names->items[i]);
-        all &= some;
-    }
-    return all;
-}
-
-/* In pairs with colons or without. */
-static bool is_fingerprint(const cJSON *value, const char *fingerprint)
-{
-    char text[65];
-    size_t len = 0;
-
-    for (const char *c = value->valuestring; *c && len < 64; c++) {
-        if (*c != ':')
-            text[len++] = *c >= 'A' && *c <= 'F' ? (char)(*c - 'A' + 'a') : *c;
-    }
-    text[len] = '\0';
-    return strcmp(text, fingerprint) == 0;
-}
-
-static bool plain_certificate(const cJSON *matcher, const struct tg_cert *cert)
-{
-    const cJSON *m, *value;
-
-    if (!cert)
-        return false;
-    cJSON_ArrayForEach(m, matcher) {
-        bool ok = false;
-
-        if (strcmp(m->string, "fingerprint") == 0) {
-            ok = cJSON_IsString(m) && is_fingerprint(m, cert->fingerprint);
-            for (value = m->child; value; value = value->next)
-                ok |= is_fingerprint(value, cert->fingerprint);
-        } else if (strcmp(m->string, "spki_hash") == 0) {
-            ok = equals(m, tg_slice_str(cert->spki_hash)) || one_of(m, tg_slice_str(cert->spki_hash));
-        } else {
-            ok = plain_names(m, strcmp(m->string, "san_dns") == 0     ? &cert->dns
-                                : strcmp(m->string, "san_email") == 0 ? &cert->emails
-                                                                      : &cert->uris);
-        }
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
-/* The claim of a dotted name; NULL: none. */
-static const cJSON *plain_claim(const cJSON *object, const char *name)
-{
-    const char *dot = strchr(name, '.');
-    const cJSON *found = tg_json_get(object, name);
-    char first[32];
-
-    if (found || !dot)
-        return cJSON_IsObject(found) ? NULL : found;
-    snprintf(first, sizeof(first), "%.*s", (int)(dot - name), name);
-    found = tg_json_get(object, first);
-    return cJSON_IsObject(found) ? plain_claim(found, dot + 1) : NULL;
-}
-
-static size_t elements(const cJSON *claim)
-{
-    return !claim ? 0 : cJSON_IsArray(claim) ? (size_t)cJSON_GetArraySize(claim) : 1;
-}
-
-static bool has(const cJSON *claim, const cJSON *value)
-{
-    const cJSON *element;
-
-    if (!cJSON_IsArray(claim))
-        return claim && tg_json_eq(claim, value);
-    cJSON_ArrayForEach(element, claim) {
-        if (tg_json_eq(element, value))
-            return true;
-    }
-    return false;
-}
-
-static bool plain_list(const cJSON *matcher, const cJSON *claim)
-{
-    const cJSON *m;
-
-    if (!cJSON_IsObject(matcher))
-        return has(claim, matcher);
-    cJSON_ArrayForEach(m, matcher) {
-        bool ok = strcmp(m->string, "has") == 0       ? has(claim, m)
-                  : strcmp(m->string, "exclude") == 0 ? !has(claim, m)
-                                                      : elements(claim) == 1 && has(claim, m);
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
-static bool within(const cJSON *block, const struct tg_ip *ip)
-{
-    struct tg_cidr cidr;
-
-    assert_true(tg_cidr_parse(tg_slice_str(block->valuestring), &cidr));
-    return tg_cidr_contains(&cidr, ip);
-}
-
-static struct plain plain_network(const cJSON *data, const struct tg_ip *ip)
-{
-    const cJSON *block;
-    bool value = false;
-
-    if (cJSON_IsString(data))
-        value = within(data, ip);
-    cJSON_ArrayForEach(block, data)
-        value |= within(block, ip);
-    return plain_of(value, BIT(SOURCE_IP_OK), BIT(SOURCE_IP_UNAUTHORIZED));
-}
-
-static struct plain plain_public(const cJSON *c, const struct tg_facts *f)
-{
-    const char *name = c->string;
-
-    if (strcmp(name, "accept") == 0)
-        return (struct plain){true, BIT(ACCEPT)};
-    if (strcmp(name, "reject") == 0)
-        return (struct plain){false, BIT(REJECT)};
-    if (strcmp(name, "cors_preflight") == 0)
-        return plain_of(f->cors_preflight, BIT(CORS_REQUEST), BIT(NON_CORS_REQUEST));
-    if (strcmp(name, "invalid_client_certificate") == 0) {
-        if (f->client_cert == TG_CLIENT_CERT_VALID)
-            return (struct plain){false, BIT(VALID_CLIENT_CERTIFICATE)};
-        return (struct plain){true, f->client_cert == TG_CLIENT_CERT_MISSING ? BIT(CLIENT_CERTIFICATE_REQUIRED)
-                                                                             : BIT(INVALID_CLIENT_CERTIFICATE)};
-    }
-    if (strcmp(name, "client_certificate") == 0)
-        return plain_of(plain_certificate(c, f->certificate), BIT(CLIENT_CERTIFICATE_OK),
-                        BIT(CLIENT_CERTIFICATE_UNAUTHORIZED));
-    if (strcmp(name, "http_method") == 0)
-        return plain_of(plain_text(c, f->method), BIT(HTTP_METHOD_OK), BIT(HTTP_METHOD_UNAUTHORIZED));
-    if (strcmp(name, "http_path") == 0)
-        return plain_of(plain_text(c, f->path), BIT(HTTP_PATH_OK), BIT(HTTP_PATH_UNAUTHORIZED));
-    assert_string_equal(name, "source_ip");
-    return plain_network(c, &f->source_ip);
-}
-
-static struct plain plain_criterion(const cJSON *c, const struct tg_facts *f, const cJSON *claims)
-{
-    static const char *const who[] = {"authenticated_user", "user", "email", "domain", "groups"};
-    bool identity = strncmp(c->string, "claim/", 6) == 0;
-    struct tg_slice local, domain = {NULL, 0}, rest;
-    bool defined;
-
-    for (size_t i = 0; i < ARRAY_LEN(who); i++)
-        identity |= strcmp(c->string, who[i]) == 0;
-    if (!identity)
-        return plain_public(c, f);
-    if (!f->identity)
-        return (struct plain){false, BIT(USER_UNAUTHENTICATED)};
-    if (strcmp(c->string, "authenticated_user") == 0)
-        return plain_of(f->user.len > 0, BIT(USER_OK), BIT(USER_UNAUTHORIZED));
-    if (strcmp(c->string, "user") == 0)
-        return plain_of(plain_text(c, f->user), BIT(USER_OK), BIT(USER_UNAUTHORIZED));
-    if (strcmp(c->string, "email") == 0)
-        return plain_of(plain_text(c, f->email), BIT(EMAIL_OK), BIT(EMAIL_UNAUTHORIZED));
-    if (strcmp(c->string, "domain") == 0) {
-        defined = tg_slice_cut(f->email, '@', &local, &domain);
-        tg_slice_cut(domain, '@', &domain, &rest);
-        return plain_of(defined && plain_text(c, domain), BIT(DOMAIN_OK), BIT(DOMAIN_UNAUTHORIZED));
-    }
-    if (strcmp(c->string, "groups") == 0)
-        return plain_of(plain_list(c, plain_claim(claims, f->groups_claim.len ? "roles" : "groups")), BIT(GROUPS_OK),
-                        BIT(GROUPS_UNAUTHORIZED));
-    return plain_of(plain_list(c, plain_claim(claims, c->string + 6)), BIT(CLAIM_OK), BIT(CLAIM_UNAUTHORIZED));
-}
-
-/* One list of criteria. */
-static struct plain plain_operator(const cJSON *list, const struct tg_facts *f, const cJSON *claims)
-{
-    bool inverted = list->string[0] == 'n';
-    struct plain members[16];
-    const cJSON *item;
-    size_t count = 0;
-
-    cJSON_ArrayForEach(item, list) {
-        assert_true(count < ARRAY_LEN(members));
-        members[count] = plain_criterion(item->child, f, claims);
-        members[count].value ^= inverted;
-        count++;
-    }
-    /* not: all inverted ones hold; nor: one of them does */
-    return combine(members, count, strcmp(list->string, "or") == 0 || strcmp(list->string, "nor") == 0);
-}
-
-static struct plain plain_action(cJSON *const *docs, size_t count, const char *action, const struct tg_facts *f,
-                                 const cJSON *claims)
-{
-    struct plain members[64];
-    const cJSON *rule, *list;
-    size_t used = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        cJSON_ArrayForEach(rule, docs[i]) {
-            cJSON_ArrayForEach(list, tg_json_get(rule, action)) {
-                assert_true(used < ARRAY_LEN(members));
-                if (list->child)
-                    members[used++] = plain_operator(list, f, claims);
-            }
-        }
-    }
-    return combine(members, used, true);
-}
-
-static enum tg_decision plain_decision(struct plain allow, struct plain deny)
-{
-    if (deny.reasons & (BIT(CLIENT_CERTIFICATE_REQUIRED) | BIT(INVALID_CLIENT_CERTIFICATE)))
-        return TG_DENY;
-    if ((allow.reasons | deny.reasons) & BIT(USER_UNAUTHENTICATED))
-        return TG_UNAUTHENTICATED;
-    return deny.value || !allow.value ? TG_DENY : TG_ALLOW;
-}
-
-/* ---- the trace ---- */
+/* The rules of all policies, as the trace has them. */
 static struct plain traced_action(const struct tg_trace_node *policies, const char *action)
 {
-    struct plain members[64];
-    size_t used = 0;
+    struct plain_sum sum = {.any = true};
 
     for (const struct tg_trace_node *p = policies; p; p = p->next) {
         for (const struct tg_trace_node *rule = p->children; rule; rule = rule->next) {
             assert_int_equal(rule->kind, TG_TRACE_RULE);
             for (const struct tg_trace_node *op = rule->children; op; op = op->next)
                 assert_true(op->kind == TG_TRACE_OPERATOR && op->children && op->children->saw.len > 0);
-            assert_true(used < ARRAY_LEN(members));
-            if (strcmp(rule->name, action) == 0)
-                members[used++] = (struct plain){rule->value, rule->reasons};
+            if (is(rule->name, action) && rule->children)
+                plain_add(&sum, (struct plain){rule->value, rule->reasons});
         }
     }
-    return combine(members, used, true);
+    return plain_result(&sum);
 }
 
-static void check_trace(const struct tg_program *program, const struct tg_facts *facts, const struct tg_verdict *v,
-                        const char *text)
+static void check_trace(const struct policies *p, const struct made *made, const struct tg_facts *facts, size_t i,
+                        const struct tg_verdict *want)
 {
-    struct tg_verdict traced;
+    struct tg_verdict got;
     struct tg_arena arena;
     const struct tg_trace_node *root;
     struct plain allow, deny;
 
     tg_arena_init(&arena, NULL, 0);
-    root = tg_ppl_trace(program, facts, &arena, &traced);
+    root = tg_ppl_trace(made->program, facts, &arena, &got);
+    if (got.unknown || !same_verdict(&got, want))
+        fail_at(p, made, i, "the trace's verdict", &got, want);
     allow = traced_action(root, "allow");
     deny = traced_action(root, "deny");
-    if (traced.decision != v->decision || allow.value != v->allow || deny.value != v->deny ||
-        allow.reasons != v->allow_reasons || deny.reasons != v->deny_reasons)
-        fail_msg("the trace differs: %s", text);
+    got = *want;
+    got.allow = allow.value;
+    got.allow_reasons = allow.reasons;
+    got.deny = deny.value;
+    got.deny_reasons = deny.reasons;
+    if (!same_verdict(&got, want))
+        fail_at(p, made, i, "the trace", &got, want);
     tg_arena_fini(&arena);
 }
 
-static void check(const struct loaded *l, const struct world *w, cJSON *const *docs, size_t count, const char *text)
+static void check(const struct policies *p, const struct made *made, const struct world *w)
 {
-    for (int k = 0; k < FACTS_EACH; k++) {
+    for (int k = 0; k < ASKED; k++) {
         size_t i = draw(FACTS);
-        const struct tg_facts *f = &w->facts[i];
-        struct plain allow = plain_action(docs, count, "allow", f, w->objects[i]);
-        struct plain deny = plain_action(docs, count, "deny", f, w->objects[i]);
-        struct tg_verdict v;
+        struct plain_request r = {&w->facts[i], w->objects[i]};
+        struct tg_verdict got, want;
+        size_t before = allocation_count;
 
-        tg_ppl_decide(l->program, f, &v);
-        if (v.allow != allow.value || v.deny != deny.value || v.allow_reasons != allow.reasons ||
-            v.deny_reasons != deny.reasons || v.decision != plain_decision(allow, deny))
-            fail_msg("facts %zu: allow %d %llx, want %d %llx; deny %d %llx, want %d %llx: %s", i, v.allow,
-                     (unsigned long long)v.allow_reasons, allow.value, (unsigned long long)allow.reasons, v.deny,
-                     (unsigned long long)v.deny_reasons, deny.value, (unsigned long long)deny.reasons, text);
+        tg_ppl_decide(made->program, &w->facts[i], &got);
+        if (allocation_count != before)
+            fail_at(p, made, i, "a decision asks for memory", &got, &got);
+        plain_decide(made->documents, made->index, made->count, &r, &want);
+        if (!same_verdict(&got, &want))
+            fail_at(p, made, i, "the program", &got, &want);
         if (k == 0)
-            check_trace(l->program, f, &v, text);
+            check_trace(p, made, &w->facts[i], i, &want);
     }
+}
+
+static void check_set(uint64_t set_seed, const struct world *w)
+{
+    struct policies p = {.seed = set_seed};
+    struct made made;
+
+    seed = set_seed;
+    tg_arena_init(&p.arena, NULL, 0);
+    p.pool = tg_ppl_pool_new(&p.arena);
+    draw_documents(&p);
+    for (int i = 0; i < PROGRAMS; i++) {
+        make_program(&p, i == 0, &made);
+        check(&p, &made, w);
+    }
+    policies_fini(&p);
+}
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text && *text ? strtoull(text, NULL, 10) : otherwise;
 }
 
 static void decides_as_the_words_say(void **state)
 {
     static struct world w;
+    uint64_t first = number("LAW_SEED", 20240229), sets = number("LAW_SETS", SETS);
 
     (void)state;
-    seed = 20240229;
+    allocations_start();
+    free(tg_slice_dup(unquoted(texts[0])));
+    assert_int_not_equal(allocation_count, 0);           /* they are counted */
+    seed = 1;                                            /* the facts are always the same */
     for (size_t i = 0; i < FACTS; i++)
         make_facts(&w, i);
-    for (int round = 0; round < POLICIES; round++) {
-        size_t count = 1 + draw(3);
-        cJSON *docs[3] = {NULL, NULL, NULL};
-        struct tg_buf all = {0};
-        struct loaded l;
-
-        loaded_init(&l);
-        for (size_t i = 0; i < count; i++) {
-            struct tg_buf b = {0};
-
-            add_document(&b);
-            if (!loaded_add(&l, tg_buf_cstr(&b)))
-                fail_msg("%s: %s", tg_buf_cstr(&b), l.problems.items[0].text);
-            assert_int_equal(tg_json_parse(tg_buf_slice(&b), NULL, &docs[i], NULL), TG_OK);
-            tg_buf_addf(&all, "%s\n", tg_buf_cstr(&b));
-            tg_buf_fini(&b);
-        }
-        l.program = tg_ppl_finish(l.builder);
-        check(&l, &w, docs, count, tg_buf_cstr(&all));
-        tg_buf_fini(&all);
-        for (size_t i = 0; i < count; i++)
-            cJSON_Delete(docs[i]);
-        loaded_fini(&l);
-    }
-    for (size_t i = 0; i < FACTS; i++) {
-        tg_claims_free(w.claims[i]);
-        cJSON_Delete(w.objects[i]);
-        for (int k = 0; k < 4; k++)
-            free(w.texts[i][k]);
-    }
+    for (uint64_t i = 0; i < sets; i++)
+        check_set(first + i, &w);
+    print_message("%llu pairs of a program and a request, seeds from %llu\n",
+                  (unsigned long long)(sets * PROGRAMS * ASKED), (unsigned long long)first);
+    free_world(&w);
 }
 
 int main(void)
