@@ -54,9 +54,20 @@ struct tg_route {
     const struct tg_slice *provider_names;               /* identity_providers; count 0: any */
     size_t provider_count;
     uint64_t providers;                                  /* bit i: provider i may be used; set by whoever knows them */
-    const struct tg_program *policy;
+    const struct tg_program *policy;                     /* what is applied */
     const struct tg_policy_text *policy_texts;           /* all empty for the inline policy */
     size_t policy_count;
+    /*
+     * What would be applied if nothing were in shadow mode; NULL: nothing is. Of a route in shadow mode `policy` admits
+     * everybody but whom an enforced policy denies, and a client without the certificate that is asked for.
+     */
+    const struct tg_program *shadow;
+    const struct tg_policy_text *shadow_texts;
+    size_t shadow_count;
+    bool shadow_mode;                                    /* the route itself; else some policies of it */
+    struct tg_slice debug_trace;                         /* the secret that asks for a trace; empty: nobody may */
+    const struct tg_fact_set *reads;                     /* its policies and the tiers, and what the log is told to
+                                                            hold; set by whoever knows them */
     bool public_access, any_authenticated, show_error_details, pass_identity_headers, strip_authorization;
     int error_format;                                    /* enum tg_error_format, the general one when not said */
     const cJSON *node;                                   /* as written, for messages */
@@ -106,6 +117,11 @@ enum tg_route_found {
  */
 enum tg_route_found tg_routes_find(const struct tg_routes *routes, struct tg_slice host, int port, struct tg_slice path,
                                    struct tg_arena *arena, const struct tg_route **out);
+/*
+ * SHA-256, 64 lower-case hex digits, over what decides: routes and policies as written, those of policies_dir too. No
+ * secret of theirs is in it.
+ */
+const char *tg_routes_digest(const struct tg_routes *routes);
 size_t tg_routes_count(const struct tg_routes *routes);
 struct tg_route *tg_routes_at(const struct tg_routes *routes, size_t i);
 

@@ -9,21 +9,26 @@
 struct named_policy {
     struct tg_policy_text text;
     bool enforced;
+    bool shadow;                                         /* `mode: shadow`: evaluated, not applied */
     bool broken;                                         /* its errors are told already: routes pass it over */
     const cJSON *ppl;
+    const struct tg_policy *read;                        /* NULL: broken */
     const struct tg_tree *tree;                          /* of `ppl` */
     const char *where;                                   /* "policy only-staff", for messages of the PPL compiler */
 };
 struct policy_set {
     struct named_policy *items;                          /* in order: `policies`, then policies_dir by file name */
     size_t count, cap;
+    size_t enforced;                                     /* of them */
+    struct tg_map *names;                                /* to an item's number + 1, as a pointer */
+    struct tg_ppl_pool *pool;                            /* of all programs */
     struct tg_tree **files;                              /* owned: `ppl` points into them */
     size_t file_count;
     bool client_ca;                                      /* see tg_route_defaults */
 };
 
-/* Reads both sections; every error becomes a problem. Fill a set that is zero but for client_ca; end it with
- * policy_set_fini in any case. */
+/* Reads both sections; every error becomes a problem. Fill a set that is zero but for client_ca and pool; end it
+ * with policy_set_fini in any case. */
 void policy_set_read(struct policy_set *set, const struct tg_tree *tree, const cJSON *root, struct tg_arena *arena,
                      struct tg_problems *problems);
 void policy_set_fini(struct policy_set *set);
@@ -34,7 +39,8 @@ const char *policy_set_nearest(const struct policy_set *set, struct tg_slice nam
 bool policy_is_item(const cJSON *node);
 /* Reads and tries one item, or bare PPL. `stem`: its name when it says none; ptr NULL: it needs none. */
 void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJSON *node, struct tg_slice stem,
-                 const char *where, bool client_ca, struct tg_arena *arena, struct tg_problems *problems);
+                 const char *where, bool client_ca, struct tg_ppl_pool *pool, struct tg_arena *arena,
+                 struct tg_problems *problems);
 /* Grows the set by one, named; a second one of that name is an error. */
 void policy_set_add(struct policy_set *set, const struct named_policy *policy, const cJSON *node,
                     struct tg_problems *problems);
@@ -48,13 +54,17 @@ struct route_text {                                      /* settings of a route,
     struct tg_strings to, providers, policies, allowed_users, allowed_domains, remove_request_headers;
     struct tg_string_map set_request_headers, set_response_headers;
     struct tg_slice tls_name, tls_old_name, tls_ca, tls_ca_file, tls_cert, tls_cert_file, tls_key, tls_key_file;
+    struct tg_slice debug_trace, debug_trace_file;
     const cJSON *policy, *policies_node, *allowed_idp_claims;
+    int mode;                                            /* ROUTE_ENFORCE, ROUTE_SHADOW */
     bool preserve_host_header, allow_websockets, public_access, any_authenticated, cors_preflight, show_error_details;
     bool pass_identity_headers, tls_skip_verify;
     int forward_authorization, error_format;
     int64_t timeout_ms, idle_timeout_ms;
     uint64_t max_request_bytes;
 };
+#define ROUTE_MODES "enforce|shadow"
+enum { ROUTE_ENFORCE, ROUTE_SHADOW };
 struct tls_clients {                                     /* made for one document: same settings, same client */
     struct {
         struct tg_tls_client_settings settings;
@@ -69,6 +79,8 @@ struct route_reader {                                    /* what the steps need 
     const struct tg_route_defaults *defaults;
     const struct policy_set *policies;                   /* NULL: alone; `policies` then holds documents, not names */
     struct tls_clients *tls;                             /* NULL: alone */
+    bool several_providers;                              /* identity_providers has more than one */
+    struct tg_ppl_pool *pool;
     struct tg_arena *arena;
     struct tg_problems *problems;
 };
@@ -90,7 +102,7 @@ void route_read_tls(const struct route_reader *r, const struct route_text *text,
 void tls_clients_fini(struct tls_clients *clients);
 /* route_fields.c: header settings to out->forward */
 void route_read_fields(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
-/* route_policy.c: policies and flags to out->policy */
+/* route_policy.c: policies and flags to out->policy and out->shadow */
 void route_read_policy(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
 
 /* ---- route_match.c ---- */
@@ -119,4 +131,8 @@ struct tg_routes {
     struct tg_route **items;
     size_t count;
     struct route_table table;
+    char digest[65];
 };
+/* routes_digest.c: as tg_routes_digest has it. Before the trees of `policies` go. */
+void routes_digest(const struct tg_tree *tree, const cJSON *root, const struct policy_set *policies,
+                   char out[static 65]);

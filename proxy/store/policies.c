@@ -1,9 +1,11 @@
 /*
  * policies - named policies: the items of `policies`, and the set that routes choose from.
  *
- * A policy is compiled once for itself as soon as it is read: its errors are told at its own place, once, whether or
- * not a route uses it; routes pass a broken one over, and as there was an error no route is put into service anyway.
+ * A policy is read once, and its errors are told at its own place, whether or not a route uses it; what it was read
+ * into is shared by all routes. They pass a broken one over, and as there was an error no route is put into service
+ * anyway.
  */
+#include "base/map.h"
 #include "internal.h"
 #include <stdlib.h>
 
@@ -25,7 +27,7 @@ const struct tg_setting tg_policy_settings[] = {
     ROW(enforced, "enforced", TG_SET_BOOL, "false", NULL, 0, "true: part of every route, public ones too"),
     ROW(explanation, "explanation", TG_SET_STRING, NULL, NULL, 0, "told to whom it denies, with show_error_details"),
     ROW(remediation, "remediation", TG_SET_STRING, NULL, NULL, 0, "what the caller can do about it"),
-    ROW(mode, "mode", TG_SET_ENUM, "enforce", "enforce|shadow", 0, "enforce; shadow is not supported yet"),
+    ROW(mode, "mode", TG_SET_ENUM, "enforce", ROUTE_MODES, 0, "shadow: evaluated, logged and counted, not applied"),
 };
 const size_t tg_policy_setting_count = ARRAY_LEN(tg_policy_settings);
 #undef ROW
@@ -62,23 +64,37 @@ static void check_name(const struct named_policy *policy, const struct tg_tree *
                       NAME_MAX_BYTES);
 }
 
-/* Whether the PPL compiles by itself; its errors and warnings are told. */
-static bool try_out(const struct named_policy *policy, bool client_ca, struct tg_problems *problems)
+/* The first rule that allows somebody something, if any. */
+static const cJSON *find_allow(const cJSON *ppl)
 {
-    struct tg_ppl_builder *builder;
-    struct tg_arena scratch;
-    bool ok;
+    const cJSON *allow = tg_json_get(ppl, "allow"), *list;
 
-    tg_arena_init(&scratch, NULL, 0);
-    builder = tg_ppl_builder_new(&scratch);
-    tg_ppl_set_client_ca(builder, client_ca);
-    ok = tg_ppl_add(builder, policy->tree, policy->ppl, policy->where, problems);
-    tg_arena_fini(&scratch);
-    return ok;
+    if (cJSON_IsArray(ppl)) {
+        cJSON_ArrayForEach(list, ppl)
+            if ((allow = find_allow(list)))
+                return allow;
+        return NULL;
+    }
+    cJSON_ArrayForEach(list, allow)
+        if (cJSON_IsArray(list) && list->child)
+            return allow;
+    return NULL;
+}
+
+static void warn_of_enforced(const struct named_policy *policy, struct tg_problems *problems)
+{
+    const cJSON *allow = policy->enforced && !policy->shadow ? find_allow(policy->ppl) : NULL;
+
+    if (allow)
+        tg_warning_at(problems, policy->tree, allow,
+                      "%s: an enforced policy is part of every route, and allows beside what the route allows: whom "
+                      "this admits gets in everywhere; write what nobody may do as deny, and the allow rule in one "
+                      "that routes choose", policy->where);
 }
 
 void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJSON *node, struct tg_slice stem,
-                 const char *where, bool client_ca, struct tg_arena *arena, struct tg_problems *problems)
+                 const char *where, bool client_ca, struct tg_ppl_pool *pool, struct tg_arena *arena,
+                 struct tg_problems *problems)
 {
     struct policy_item item = {.ppl = node};
     size_t errors = problems->errors;
@@ -87,29 +103,30 @@ void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJS
     if (policy_is_item(node)) {
         item.ppl = NULL;
         tg_settings_read(tg_policy_settings, tg_policy_setting_count, tree, node, where, false, arena, &item, problems);
-        if (item.mode == 1)
-            tg_problem_at(problems, tree, tg_json_get(node, "mode"), "%s.mode: shadow policies are not supported yet",
-                          where);
     }
     out->text.name = item.name.ptr ? item.name : tg_arena_dup(arena, stem);
     out->text.explanation = item.explanation;
     out->text.remediation = item.remediation;
     out->enforced = item.enforced;
+    out->shadow = item.mode == ROUTE_SHADOW;
     out->ppl = item.ppl;
     if (stem.ptr || item.name.ptr)
         check_name(out, tree, node, where, problems);
     if (is_plain_text(out->text.name) && out->text.name.len > 0)
         out->where = tg_arena_printf(arena, "policy " TG_S_FMT, TG_S_ARG(out->text.name)).ptr;
-    if (out->ppl && try_out(out, client_ca, problems))
+    if (out->ppl)
+        out->read = tg_ppl_read(pool, tree, out->ppl, out->where, client_ca, problems);
+    if (out->read)
         out->broken = problems->errors != errors;
+    if (!out->broken)
+        warn_of_enforced(out, problems);
 }
 
 const struct named_policy *policy_set_find(const struct policy_set *set, struct tg_slice name)
 {
-    for (size_t i = 0; i < set->count; i++)
-        if (tg_slice_eq(set->items[i].text.name, name))
-            return &set->items[i];
-    return NULL;
+    uintptr_t number = set->names ? (uintptr_t)tg_map_get(set->names, name) : 0;
+
+    return number > 0 ? &set->items[number - 1] : NULL;
 }
 
 const char *policy_set_nearest(const struct policy_set *set, struct tg_slice name, struct tg_arena *arena)
@@ -140,6 +157,11 @@ void policy_set_add(struct policy_set *set, const struct named_policy *policy, c
         set->items = tg_realloc(set->items, set->cap * sizeof(*set->items));
     }
     set->items[set->count++] = *policy;
+    if (!set->names)
+        set->names = tg_map_new(NULL);
+    if (policy->text.name.len > 0)
+        tg_map_put(set->names, policy->text.name, (void *)(uintptr_t)set->count);
+    set->enforced += policy->enforced;
 }
 
 static void read_list(struct policy_set *set, const struct tg_tree *tree, const cJSON *list, struct tg_arena *arena,
@@ -160,7 +182,7 @@ static void read_list(struct policy_set *set, const struct tg_tree *tree, const 
             tg_problem_at(problems, tree, node, "%s: must be a mapping with at least `name` and `ppl`", where);
             continue;
         }
-        policy_read(&policy, tree, node, TG_S(""), where, set->client_ca, arena, problems);
+        policy_read(&policy, tree, node, TG_S(""), where, set->client_ca, set->pool, arena, problems);
         policy_set_add(set, &policy, node, problems);
     }
 }
@@ -181,6 +203,7 @@ void policy_set_fini(struct policy_set *set)
 {
     for (size_t i = 0; i < set->file_count; i++)
         tg_tree_free(set->files[i]);
+    tg_map_free(set->names);
     free(set->files);
     free(set->items);
     *set = (struct policy_set){0};

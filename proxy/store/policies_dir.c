@@ -83,7 +83,7 @@ static void read_policy_file(struct policy_set *set, const struct tg_tree *tree,
     set->files[set->file_count++] = file;
     const char *where = tg_arena_printf(arena, "policy " TG_S_FMT, TG_S_ARG(stem)).ptr;
 
-    policy_read(&policy, file, file->root, stem, where, set->client_ca, arena, problems);
+    policy_read(&policy, file, file->root, stem, where, set->client_ca, set->pool, arena, problems);
     policy_set_add(set, &policy, file->root, problems);
 }
 

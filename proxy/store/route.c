@@ -87,10 +87,13 @@ bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct 
 {
     const cJSON *list = section(root, "routes"), *upstream = section(root, "upstream");
     struct tg_routes *routes = TG_ARENA_NEW(arena, struct tg_routes);
-    struct policy_set policies = {.client_ca = defaults->client_ca};
+    struct policy_set policies = {.client_ca = defaults->client_ca, .pool = tg_ppl_pool_new(arena)};
     struct tls_clients tls = {0};
-    struct route_reader r = {.tree = tree, .defaults = defaults, .policies = &policies, .tls = &tls, .arena = arena,
-                             .problems = problems};
+    struct route_reader r = {
+        .tree = tree, .defaults = defaults, .policies = &policies, .tls = &tls, .pool = policies.pool, .arena = arena,
+        .problems = problems,
+        .several_providers = cJSON_GetArraySize(tg_json_get(root, "identity_providers")) > 1,
+    };
     size_t errors = problems->errors;
 
     policy_set_read(&policies, tree, root, arena, problems);
@@ -100,6 +103,7 @@ bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct 
         read_list(routes, &r, list);
     else if (upstream)
         read_upstream(routes, &r, upstream);
+    routes_digest(tree, root, &policies, routes->digest);
     if (routes->count == 0 && problems->errors == errors)
         tg_warning_at(problems, tree, list ? list : root, "there are no routes: every request is answered 404");
     policy_set_fini(&policies);
@@ -118,8 +122,8 @@ struct tg_route *tg_route_read_one(const struct tg_tree *tree, const cJSON *node
                                    const struct tg_route_defaults *defaults, struct tg_arena *arena,
                                    struct tg_problems *problems)
 {
-    struct route_reader r = {.tree = tree, .node = node, .where = "route", .defaults = defaults, .arena = arena,
-                             .problems = problems};
+    struct route_reader r = {.tree = tree, .node = node, .where = "route", .defaults = defaults,
+                             .pool = tg_ppl_pool_new(arena), .arena = arena, .problems = problems};
 
     return route_read(&r, 0, false);
 }
@@ -137,6 +141,8 @@ void tg_routes_fini(struct tg_routes *routes)
     for (size_t i = 0; routes && i < routes->count; i++)
         tg_route_fini(routes->items[i]);
 }
+
+const char *tg_routes_digest(const struct tg_routes *routes) { return routes->digest; }
 
 size_t tg_routes_count(const struct tg_routes *routes) { return routes->count; }
 

@@ -4,7 +4,11 @@
  * They are added in that order, and policy_texts follows the same order, so that the index in a verdict finds the text.
  * Last comes the rule that denies without a valid client certificate, where enforcement asks for it: public routes too.
  * No program points into the trees it was made from: those of policies_dir are gone when the routes are read.
+ *
+ * All are collected first, whatever their mode, and their problems told. When something is in shadow mode that is what
+ * would be applied, and what is applied is collected once more, without it.
  */
+#include "base/map.h"
 #include "internal.h"
 
 struct collector {
@@ -12,6 +16,10 @@ struct collector {
     struct tg_ppl_builder *builder;
     struct tg_policy_text *texts;
     size_t count, cap;
+    bool applied;                                        /* leave out what is in shadow mode */
+    bool shadowed;                                       /* something is */
+    bool flags;                                          /* some access flag is set */
+    size_t chosen;                                       /* policies before the enforced ones */
 };
 
 static void add_text(struct collector *c, const struct tg_policy_text *text)
@@ -28,14 +36,13 @@ static void add_document(struct collector *c, const cJSON *doc, const char *sett
         add_text(c, &(struct tg_policy_text){0});
 }
 
-/* The named policy was tried out and its warnings told when it was read: what is said now is a repetition. */
 static void add_named(struct collector *c, const struct named_policy *policy)
 {
-    struct tg_problems said = {0};
-
-    if (!policy->broken && tg_ppl_add(c->builder, policy->tree, policy->ppl, policy->where, &said))
-        add_text(c, &policy->text);
-    tg_problems_fini(&said);
+    c->shadowed = c->shadowed || policy->shadow;
+    if (policy->broken || (c->applied && policy->shadow))
+        return;
+    tg_ppl_add_policy(c->builder, policy->read);
+    add_text(c, &policy->text);
 }
 
 static bool is_list_of_documents(const cJSON *policy)
@@ -63,7 +70,7 @@ static void add_inline(struct collector *c, const cJSON *policy)
 }
 
 /* `policies` of a route that stands alone: documents and items instead of names. */
-static void add_given(struct collector *c, const cJSON *list)
+static void add_given(struct collector *c, const cJSON *list, bool enforced_only)
 {
     const struct route_reader *r = c->r;
     struct named_policy policy;
@@ -78,28 +85,23 @@ static void add_given(struct collector *c, const cJSON *list)
                           where);
             continue;
         }
-        policy_read(&policy, r->tree, node, (struct tg_slice){0}, where, r->defaults->client_ca, r->arena, r->problems);
-        add_named(c, &policy);
+        policy_read(&policy, r->tree, node, (struct tg_slice){0}, where, r->defaults->client_ca, r->pool, r->arena,
+                    r->problems);
+        if (policy.enforced || !enforced_only)
+            add_named(c, &policy);
     }
-}
-
-static bool is_listed_before(const struct tg_strings *names, size_t i)
-{
-    for (size_t j = 0; j < i; j++)
-        if (tg_slice_eq(names->items[i], names->items[j]))
-            return true;
-    return false;
 }
 
 static void add_chosen(struct collector *c, const struct tg_strings *names)
 {
     const struct route_reader *r = c->r;
+    struct tg_map *listed = tg_map_new(NULL);
 
     for (size_t i = 0; i < names->count; i++) {
         const struct named_policy *policy = policy_set_find(r->policies, names->items[i]);
         const char *nearest;
 
-        if (is_listed_before(names, i)) {
+        if (!tg_map_put(listed, names->items[i], c)) {
             route_problem(r, "policies", "\"" TG_S_FMT "\" is listed twice", TG_S_ARG(names->items[i]));
         } else if (policy) {
             if (!policy->enforced)                       /* those come with the enforced ones, once */
@@ -110,6 +112,7 @@ static void add_chosen(struct collector *c, const struct tg_strings *names)
                           nearest ? ", did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
         }
     }
+    tg_map_free(listed);
 }
 
 static void add_enforced(struct collector *c)
@@ -121,8 +124,8 @@ static void add_enforced(struct collector *c)
             add_named(c, &set->items[i]);
 }
 
-/* They have no text of their own: a verdict does not name them. Returns whether there are any. */
-static bool add_flags(struct collector *c, const struct route_text *text)
+/* They have no text of their own: a verdict does not name them. */
+static void add_flags(struct collector *c, const struct route_text *text)
 {
     struct tg_ppl_flags flags = {
         .public_access = text->public_access,
@@ -137,40 +140,148 @@ static bool add_flags(struct collector *c, const struct route_text *text)
     };
 
     tg_ppl_add_flags(c->builder, c->r->tree, &flags, c->r->problems);
-    return flags.public_access || flags.cors_preflight || flags.any_authenticated || flags.domain_count > 0 ||
-           flags.user_count > 0 || cJSON_GetArraySize(flags.idp_claims) > 0;
+    c->flags = flags.public_access || flags.cors_preflight || flags.any_authenticated || flags.domain_count > 0 ||
+               flags.user_count > 0 || cJSON_GetArraySize(flags.idp_claims) > 0;
+}
+
+/* Everybody, but whom an enforced policy denies. */
+static void add_open_door(struct collector *c, const struct route_text *text)
+{
+    static const struct tg_ppl_flags everybody = {.public_access = true};
+
+    if (c->r->policies)
+        add_enforced(c);
+    else if (text->policies_node)
+        add_given(c, text->policies_node, true);
+    tg_ppl_add_flags(c->builder, c->r->tree, &everybody, c->r->problems);
+}
+
+static void add_all(struct collector *c, const struct route_text *text)
+{
+    if (text->policy)
+        add_inline(c, text->policy);
+    if (c->r->policies) {
+        add_chosen(c, &text->policies);
+        c->chosen = c->count;
+        add_enforced(c);
+    } else if (text->policies_node) {
+        add_given(c, text->policies_node, false);
+    }
+    add_flags(c, text);
 }
 
 static size_t most_policies(const struct route_reader *r, const struct route_text *text)
 {
     return (size_t)cJSON_GetArraySize(text->policy) + (size_t)cJSON_GetArraySize(text->policies_node) +
-           text->policies.count + (r->policies ? r->policies->count : 0) + 1;
+           text->policies.count + (r->policies ? r->policies->enforced : 0) + 1;
+}
+
+static struct collector start(const struct route_reader *r, const struct route_text *text)
+{
+    struct collector c = {.r = r, .builder = tg_ppl_builder_in(r->pool, r->arena), .cap = most_policies(r, text)};
+
+    c.texts = TG_ARENA_ARRAY(r->arena, struct tg_policy_text, c.cap);
+    tg_ppl_set_client_ca(c.builder, r->defaults->client_ca);
+    return c;
+}
+
+static const struct tg_program *finish(const struct collector *c)
+{
+    if (c->r->defaults->deny_invalid_certificate)
+        tg_ppl_add_certificate_deny(c->builder);
+    return tg_ppl_finish(c->builder);
+}
+
+/* What is left when the parts in shadow mode are taken away. Its problems are told already. */
+static struct collector collect_applied(const struct route_reader *r, const struct route_text *text)
+{
+    struct tg_problems said = {0};
+    struct route_reader quiet = *r;
+    struct collector c;
+
+    quiet.problems = &said;
+    c = start(&quiet, text);
+    c.applied = true;
+    if (text->mode == ROUTE_SHADOW)
+        add_open_door(&c, text);
+    else
+        add_all(&c, text);
+    tg_problems_fini(&said);
+    c.r = r;
+    return c;
+}
+
+static void warn_of_nothing(const struct route_reader *r, const struct collector *all, const struct collector *applied)
+{
+    if (!r->policies)
+        return;
+    if (all->count == 0 && !all->flags)
+        route_warning(r, NULL, "has no policy: it denies every request");
+    else if (applied->count == 0 && !applied->flags)
+        route_warning(r, NULL, "has only policies in shadow mode, which are not applied: it denies every request");
+}
+
+/* Any of the providers can issue a token with the address of somebody that another one knows. */
+static void warn_of_addresses(const struct route_reader *r, const struct tg_program *program,
+                              const struct tg_route *route)
+{
+    const struct tg_fact_set *reads;
+
+    if (!r->several_providers || route->provider_count > 0)
+        return;
+    reads = tg_ppl_reads(&program, 1, NULL, 0, r->arena);
+    if ((reads->facts & TG_FACT_BIT(TG_FACT_EMAIL)) && !tg_fact_set_has_claim(reads, TG_S("iss")))
+        route_warning(r, NULL, "decides by e-mail address or domain, and any of the identity_providers can issue a "
+                      "token with the same address; write identity_providers: [NAME], those that may speak for them");
+}
+
+/* Only what opens a tunnel is judged, and that has no content. */
+static void warn_of_tunnel(const struct route_reader *r, const struct route_text *text, const struct tg_route *route)
+{
+    if (text->allow_websockets && (tg_ppl_reads_fact(route->policy, TG_FACT_MCP_TOOL) ||
+                                   tg_ppl_reads_fact(route->shadow, TG_FACT_MCP_TOOL)))
+        route_warning(r, "allow_websockets", "true: mcp_tool does not see the calls inside a websocket; the request "
+                      "that opens one is judged as no tool call, and what follows is not judged");
+}
+
+static void warn_of_traps(const struct collector *c)
+{
+    const struct route_reader *r = c->r;
+    struct tg_together how = {
+        .unverified = r->defaults->client_ca && !r->defaults->deny_invalid_certificate,
+        .compare = r->policies && !c->shadowed,
+        .chosen = (int)c->chosen,
+    };
+
+    tg_ppl_warn_together(c->builder, &how, r->tree, r->node, r->where, r->problems);
 }
 
 void route_read_policy(const struct route_reader *r, const struct route_text *text, struct tg_route *out)
 {
-    struct collector c = {.r = r, .builder = tg_ppl_builder_new(r->arena), .cap = most_policies(r, text)};
+    struct collector all = start(r, text), applied;
     size_t errors = r->problems->errors;
 
-    c.texts = TG_ARENA_ARRAY(r->arena, struct tg_policy_text, c.cap);
-    tg_ppl_set_client_ca(c.builder, r->defaults->client_ca);
-    if (text->policy)
-        add_inline(&c, text->policy);
-    if (r->policies) {
-        add_chosen(&c, &text->policies);
-        add_enforced(&c);
-    } else if (text->policies_node) {
-        add_given(&c, text->policies_node);
-    }
-    bool flags = add_flags(&c, text);
-
+    add_all(&all, text);
     if (r->problems->errors != errors)
         return;
-    if (c.count == 0 && !flags && r->policies)
-        route_warning(r, NULL, "has no policy: it denies every request");
-    if (r->defaults->deny_invalid_certificate)
-        tg_ppl_add_certificate_deny(c.builder);
-    out->policy = tg_ppl_finish(c.builder);
-    out->policy_texts = c.texts;
-    out->policy_count = c.count;
+    warn_of_traps(&all);
+    out->shadow_mode = text->mode == ROUTE_SHADOW;
+    applied = all;
+    if (out->shadow_mode || all.shadowed) {
+        out->shadow = finish(&all);
+        out->shadow_texts = all.texts;
+        out->shadow_count = all.count;
+        applied = collect_applied(r, text);
+    }
+    if (out->shadow_mode)
+        route_warning(r, "mode", "shadow: this route admits everybody, without a token too%s; its policies are only "
+                      "evaluated, logged and counted; write \"mode: enforce\" to apply them",
+                      applied.count > 0 ? ", but for what enforced policies deny" : "");
+    else
+        warn_of_nothing(r, &all, &applied);
+    out->policy = finish(&applied);
+    warn_of_addresses(r, out->shadow ? out->shadow : out->policy, out);
+    warn_of_tunnel(r, text, out);
+    out->policy_texts = applied.texts;
+    out->policy_count = applied.count;
 }

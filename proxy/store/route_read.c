@@ -1,10 +1,13 @@
 /*
  * route_read - one route from its settings.
  */
+#include "base/file.h"
 #include "internal.h"
 #include <stdio.h>
 
 #define NAME_MAX_BYTES 128
+#define TRACE_MIN_BYTES 16
+#define TRACE_MAX_BYTES 256
 
 __attribute__((format(printf, 4, 0))) static void complain(const struct route_reader *r, const char *name, bool warning,
                                                            const char *fmt, va_list ap)
@@ -191,6 +194,44 @@ static void read_overrides(const struct route_reader *r, const struct route_text
     out->error_format = is_said(r, "error_format") ? text->error_format : d->error_format;
 }
 
+/* What a client can send as the value of a field, and nobody guesses. */
+static bool is_trace_secret(struct tg_slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] < 0x21 || s.ptr[i] > 0x7e)
+            return false;
+    return s.len >= TRACE_MIN_BYTES && s.len <= TRACE_MAX_BYTES;
+}
+
+/* Messages never show it. */
+static void read_debug_trace(const struct route_reader *r, const struct route_text *text, struct tg_route *out)
+{
+    const char *name = text->debug_trace.ptr ? "debug_trace" : "debug_trace_file";
+    struct tg_slice secret = text->debug_trace;
+    struct tg_buf file = {0};
+    struct tg_err err;
+
+    if (text->debug_trace.ptr && text->debug_trace_file.ptr) {
+        route_problem(r, name, "cannot be together with debug_trace_file");
+        return;
+    }
+    if (text->debug_trace_file.ptr) {
+        if (tg_file_read_secret(text->debug_trace_file.ptr, &file, &err) != TG_OK) {
+            route_problem(r, name, "%s", err.text);
+            return;
+        }
+        secret = tg_buf_slice(&file);
+    }
+    if (secret.ptr && !is_trace_secret(secret))
+        route_problem(r, name, "must be %d to %d characters that can be seen, without spaces", TRACE_MIN_BYTES,
+                      TRACE_MAX_BYTES);
+    else if (secret.ptr)
+        out->debug_trace = tg_arena_dup(r->arena, secret);
+    if (file.data)
+        explicit_bzero(file.data, file.cap);
+    tg_buf_fini(&file);
+}
+
 /* Where Pomerium would do otherwise, silently. */
 static void warn_kept_prefix(const struct route_reader *r, const struct tg_route *route)
 {
@@ -226,6 +267,7 @@ static void read_all(const struct route_reader *r, struct route_text *text, bool
     out->provider_names = text->providers.items;
     out->provider_count = text->providers.count;
     out->providers = text->providers.count > 0 ? 0 : UINT64_MAX; /* none of the named ones until they are known */
+    read_debug_trace(r, text, out);
     read_policy_names(r, text);
     route_read_fields(r, text, out);
     route_read_policy(r, text, out);

@@ -83,7 +83,6 @@ static void refused(void **state)
         {"no mapping",         "policies: [a]", "`name` and `ppl`"},
         {"no list",            "policies: {name: a}", "must be a list"},
         {"an unknown setting", "policies: [{name: a, ppl: {}, enforce: true}]", "did you mean"},
-        {"shadow",             "policies: [{name: a, ppl: {}, mode: shadow}]", "shadow policies are not supported yet"},
         {"an unknown mode",    "policies: [{name: a, ppl: {}, mode: audit}]", "mode"},
         {"bad PPL, unused",    "policies: [{name: a, ppl: {allow: {and: [{emial: x}]}}}]", "emial"},
         {"bad inline PPL",     ROUTE("policy: {alow: {}}"), "alow"},
@@ -228,8 +227,7 @@ static void bad_files(void **state)
         {"a scalar",            "x.yml",  "hello",                                 "x.yml:1:"},
         {"an item without ppl", "x.yaml", "enforced: true",                        "ppl is required"},
         {"an unknown setting",  "x.yaml", "{enforce: true, ppl: {}}",              "did you mean"},
-        {"shadow",              "x.json", "{\"ppl\": {}, \"mode\": \"shadow\"}",
-           "shadow policies are not supported yet"},
+        {"an unknown mode",     "x.json", "{\"ppl\": {}, \"mode\": \"shadows\"}", "did you mean shadow?"},
         {"a name that is taken", "x.yaml", "{name: bare, ppl: {}}",                "two policies named \"bare\""},
         {"JSON in its own rules", "x.json", "{ppl: {}}",                           "x.json:"},
     };

@@ -107,7 +107,7 @@ static void nobody_is_asked(void **state)
         "routes:\n"
         "  - {prefix: /a, to: 'http://u', policies: [by-name]}\n"
         "  - {prefix: /b, to: 'http://u', policy: {deny: {or: [{invalid_client_certificate: true}]}}}\n";
-    static const struct tg_route_defaults asked = {.client_ca = true};
+    static const struct tg_route_defaults asked = {.client_ca = true, .deny_invalid_certificate = true};
     struct reading r;
 
     (void)state;
