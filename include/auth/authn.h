@@ -45,5 +45,10 @@ enum tg_authn_result tg_authn_verify(struct tg_authn *a, struct tg_slice token, 
                                      bool again,
                                      void (*done)(void *arg), void *arg, const struct tg_identity **out,
                                      const char **reason);
+/*
+ * The digest (TG_JWKS_DIGEST octets) of the key set that the last call asked, whatever it said; "" when none was: the
+ * token is of nobody known here, or its provider has no keys. Good until the next call or the loop is entered.
+ */
+const char *tg_authn_key_set(const struct tg_authn *a);
 /* `done` of that arg will not be called (the client went away). */
 void tg_authn_cancel(struct tg_authn *a, void *arg);

@@ -40,3 +40,5 @@ bool tg_providers_read(const struct tg_tree *tree, const cJSON *node, struct tg_
                        struct tg_problems *problems);
 void tg_providers_fini(struct tg_providers *p);          /* drops references to keys */
 int tg_providers_find(const struct tg_providers *p, struct tg_slice name); /* index or -1 */
+/* The one whose tokens name this issuer; NULL: none. */
+const struct tg_provider *tg_providers_of_issuer(const struct tg_providers *p, struct tg_slice issuer);

@@ -16,6 +16,7 @@ struct tg_timeouts {                                     /* milliseconds; 0: non
 };
 struct tg_bounds {                                       /* 0: none */
     uint64_t head, uri, token, fields, body, connections, connections_per_address;
+    uint64_t mcp_body;                                   /* content that is kept whole for mcp_tool; never none */
 };
 
 struct tg_config {
@@ -29,6 +30,8 @@ struct tg_config {
     struct tg_bounds bounds;
     struct tg_route_defaults route_defaults;
     struct tg_slice realm;
+    bool log_facts;                                      /* access_log.facts: lines hold what decisions used */
+    char policy_set[17];                                 /* routes, policies and tiers: the first 16 hex of a digest */
     const struct tg_cidr *trusted_proxies;
     size_t trusted_count;
     struct tg_tls_server *tls;                           /* a reference; NULL: the listeners speak plain HTTP */

@@ -34,6 +34,13 @@ struct tg_jwks *tg_jwks_ref(struct tg_jwks *set);
 void tg_jwks_unref(struct tg_jwks *set);                 /* NULL is fine */
 size_t tg_jwks_count(const struct tg_jwks *set);         /* usable keys */
 tg_algs tg_jwks_algs(const struct tg_jwks *set);         /* what some key of the set can verify */
+/*
+ * 16 hex digits that tell sets of keys apart, for logs; made with the set. The order of the keys is of no meaning. Of
+ * secrets only their kids and algorithms count, so that nothing can be guessed from it: another secret under the same
+ * kid has the same digest.
+ */
+#define TG_JWKS_DIGEST 17
+const char *tg_jwks_digest(const struct tg_jwks *set);
 size_t tg_jwks_skipped(const struct tg_jwks *set);
 /* Why the i-th skipped key was skipped ("key 2 (kid \"x\"): RSA key of 1024 bits"); NULL past the end. */
 const char *tg_jwks_skip_reason(const struct tg_jwks *set, size_t i);

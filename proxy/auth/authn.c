@@ -27,6 +27,7 @@ struct tg_authn {
     struct tg_token_cache *cache;
     size_t counted;                                      /* entries as the gauge knows them */
     struct tg_series *hits, *misses, *entries;
+    const struct tg_jwks *asked;                         /* in the last call; NULL: none */
     struct waiter *waiters;
 };
 
@@ -171,12 +172,7 @@ static const struct tg_provider *provider_of(const struct tg_authn *a, const cJS
 {
     struct tg_slice issuer;
 
-    if (!tg_json_str(tg_json_get(claims, "iss"), &issuer))
-        return NULL;
-    for (size_t i = 0; i < a->providers->count; i++)
-        if (tg_slice_eq(a->providers->items[i].issuer, issuer))
-            return &a->providers->items[i];
-    return NULL;
+    return tg_json_str(tg_json_get(claims, "iss"), &issuer) ? tg_providers_of_issuer(a->providers, issuer) : NULL;
 }
 
 static bool is_allowed(const struct tg_authn *a, const struct tg_provider *p, uint64_t allowed)
@@ -188,7 +184,7 @@ static bool is_allowed(const struct tg_authn *a, const struct tg_provider *p, ui
 static enum tg_authn_result check_signature(struct tg_authn *a, const struct tg_provider *p, const struct tg_jws *jws,
                                             uint64_t *generation, const char **reason)
 {
-    const struct tg_jwks *keys = keys_of(a, p, generation);
+    const struct tg_jwks *keys = a->asked = keys_of(a, p, generation);
 
     if (!keys) {
         *reason = "no-keys";
@@ -291,8 +287,10 @@ enum tg_authn_result tg_authn_verify(struct tg_authn *a, struct tg_slice token, 
     int64_t now_s = now_ms / 1000;
     uint8_t digest[TG_SHA256_LEN];
     const struct tg_identity *id;
+    uint64_t generation;
 
     *reason = "ok";
+    a->asked = NULL;
     tg_sha256(token, digest);
     id = tg_token_cache_get(a->cache, digest, now_s);
     if (!id) {
@@ -303,6 +301,14 @@ enum tg_authn_result tg_authn_verify(struct tg_authn *a, struct tg_slice token, 
     tg_metric_add(a->hits, cell, 1);
     if (!is_allowed(a, id->provider, allowed))
         return refuse(reason, "provider");
+    a->asked = keys_of(a, id->provider, &generation);
     *out = tg_identity_ref(id);
     return TG_AUTHN_OK;
+}
+
+const char *tg_authn_key_set(const struct tg_authn *a)
+{
+    static const char none[TG_JWKS_DIGEST];
+
+    return a->asked ? tg_jwks_digest(a->asked) : none;
 }

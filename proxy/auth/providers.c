@@ -290,3 +290,11 @@ int tg_providers_find(const struct tg_providers *p, struct tg_slice name)
             return (int)i;
     return -1;
 }
+
+const struct tg_provider *tg_providers_of_issuer(const struct tg_providers *p, struct tg_slice issuer)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (tg_slice_eq(p->items[i].issuer, issuer))
+            return &p->items[i];
+    return NULL;
+}

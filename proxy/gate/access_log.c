@@ -8,35 +8,63 @@
 
 #define SUBJECT_BYTES 256                                /* of a client's certificate: the client chose its length */
 
-static void add_text(struct tg_buf *b, const char *name, struct tg_slice value)
+/* A member's name as it stands in the line. */
+#define NAME(name) TG_S(",\"" name "\":")
+
+static void add_text(struct tg_buf *b, struct tg_slice name, struct tg_slice value)
 {
     if (value.len == 0)
         return;
-    tg_buf_addf(b, ",\"%s\":", name);
+    tg_buf_add_slice(b, name);
     tg_log_json_string(b, value);
 }
 
-static void add_number(struct tg_buf *b, const char *name, int64_t value)
+/* Text that needs no escapes. */
+static void add_word(struct tg_buf *b, struct tg_slice name, const char *word)
 {
-    tg_buf_addf(b, ",\"%s\":%lld", name, (long long)value);
+    tg_buf_add_slice(b, name);
+    tg_buf_addc(b, '"');
+    tg_buf_adds(b, word);
+    tg_buf_addc(b, '"');
 }
 
-static void add_ms(struct tg_buf *b, const char *name, int64_t us)
+/* At least `digits` of them. */
+static void add_digits(struct tg_buf *b, int64_t value, unsigned digits)
 {
-    tg_buf_addf(b, ",\"%s\":%lld.%03d", name, (long long)(us / 1000), (int)(us % 1000));
+    char text[24], *end = text + sizeof(text), *at = end;
+    uint64_t n = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+
+    for (; n > 0 || digits > 0; n /= 10, digits -= digits > 0)
+        *--at = (char)('0' + n % 10);
+    if (value < 0)
+        *--at = '-';
+    tg_buf_add(b, at, (size_t)(end - at));
+}
+
+static void add_number(struct tg_buf *b, struct tg_slice name, int64_t value)
+{
+    tg_buf_add_slice(b, name);
+    add_digits(b, value, 1);
+}
+
+static void add_ms(struct tg_buf *b, struct tg_slice name, int64_t us)
+{
+    add_number(b, name, us / 1000);
+    tg_buf_addc(b, '.');
+    add_digits(b, us % 1000, 3);
 }
 
 void tg_access_log_tls(const struct tg_tls_facts *facts, struct tg_buf *out)
 {
     const struct tg_cert *cert = facts->certificate;
 
-    add_text(out, "tls_version", tg_slice_str(facts->version));
-    add_text(out, "tls_cipher", tg_slice_str(facts->cipher));
-    add_text(out, "sni", facts->server_name);
+    add_text(out, NAME("tls_version"), tg_slice_str(facts->version));
+    add_text(out, NAME("tls_cipher"), tg_slice_str(facts->cipher));
+    add_text(out, NAME("sni"), facts->server_name);
     if (!cert)
         return;
-    add_text(out, "client_cert_fingerprint", tg_slice_str(cert->fingerprint));
-    add_text(out, "client_cert_subject",
+    add_text(out, NAME("client_cert_fingerprint"), tg_slice_str(cert->fingerprint));
+    add_text(out, NAME("client_cert_subject"),
              tg_slice(cert->subject.ptr, cert->subject.len < SUBJECT_BYTES ? cert->subject.len : SUBJECT_BYTES));
 }
 
@@ -51,53 +79,97 @@ static void add_certificate_state(struct tg_buf *b, struct tg_exchange *ex)
 
     if (why)
         state = tg_arena_printf(&ex->arena, TG_S_FMT ": %s", TG_S_ARG(state), why);
-    add_text(b, "client_cert", state);
+    add_text(b, NAME("client_cert"), state);
 }
 
 static void add_request(struct tg_buf *b, struct tg_exchange *ex)
 {
     char ip[TG_IP_TEXT];
 
-    add_text(b, "request_id", ex->request_id);
+    add_text(b, NAME("request_id"), ex->request_id);
     if (ex->traceparent.len >= 35)
-        add_text(b, "trace_id", tg_slice(ex->traceparent.ptr + 3, 32));
+        add_text(b, NAME("trace_id"), tg_slice(ex->traceparent.ptr + 3, 32));
     if (ex->client_ip.family)
-        add_text(b, "client_ip", tg_slice(ip, tg_ip_format(&ex->client_ip, ip)));
-    add_text(b, "method", ex->head.method);
-    add_text(b, "host", ex->head.authority);
-    add_text(b, "path", ex->path);
-    tg_buf_addf(b, ",\"proto\":\"HTTP/1.%u\"", ex->head.minor);
+        add_text(b, NAME("client_ip"), tg_slice(ip, tg_ip_format(&ex->client_ip, ip)));
+    add_text(b, NAME("method"), ex->head.method);
+    add_text(b, NAME("host"), ex->head.authority);
+    add_text(b, NAME("path"), ex->path);
+    tg_buf_adds(b, ",\"proto\":\"HTTP/1.");
+    tg_buf_addc(b, (char)('0' + ex->head.minor));
+    tg_buf_addc(b, '"');
     if (ex->conn->tls)
         tg_buf_add_slice(b, tg_buf_slice(&ex->conn->tls->log));
     add_certificate_state(b, ex);
     if (ex->route)
-        add_text(b, "route", ex->route->name);
+        add_text(b, NAME("route"), ex->route->name);
+}
+
+static void add_reasons(struct tg_buf *b, tg_reasons set)
+{
+    const char *names[TG_REASON_COUNT];
+    size_t n = tg_reasons_list(set, names);
+
+    tg_buf_adds(b, ",\"reasons\":[");
+    for (size_t i = 0; i < n; i++) {
+        tg_buf_adds(b, i ? ",\"" : "\"");
+        tg_buf_adds(b, names[i]);
+        tg_buf_addc(b, '"');
+    }
+    tg_buf_addc(b, ']');
+}
+
+static void add_policy(struct tg_buf *b, int i, const struct tg_policy_text *texts, size_t count)
+{
+    if (i >= 0 && (size_t)i < count)
+        add_text(b, NAME("policy"), texts[i].name);
+}
+
+/* What would have been decided if nothing were in shadow mode. */
+static void add_shadow(struct tg_buf *b, const struct tg_exchange *ex)
+{
+    const struct tg_verdict *v = &ex->shadow_verdict;
+
+    tg_buf_adds(b, ",\"shadow\":{\"decision\":\"");
+    tg_buf_adds(b, tg_decision_name(v->decision));
+    tg_buf_addc(b, '"');
+    add_reasons(b, v->reasons);
+    add_policy(b, v->policy, ex->route->shadow_texts, ex->route->shadow_count);
+    tg_buf_addc(b, '}');
+}
+
+/* Which files this was decided by, and what it was decided from. */
+static void add_grounds(struct tg_buf *b, struct tg_exchange *ex)
+{
+    if (!ex->rt)
+        return;
+    if (ex->rt->config->policy_set[0])
+        add_word(b, NAME("policy_set"), ex->rt->config->policy_set);
+    if (ex->key_set[0])
+        add_word(b, NAME("key_set"), ex->key_set);
+    if (ex->rt->config->log_facts && ex->route && ex->route->reads)
+        tg_access_facts(ex, b);
 }
 
 static void add_decision(struct tg_buf *b, struct tg_exchange *ex)
 {
-    const char *names[TG_REASON_COUNT];
-    size_t n = ex->judged ? tg_reasons_list(ex->verdict.reasons, names) : 0;
-
     if (ex->identity) {
-        add_text(b, "provider", ex->identity->provider->name);
-        add_text(b, "issuer", ex->identity->issuer);
-        add_text(b, "sub", ex->identity->subject);
-        add_text(b, "token_id", ex->identity->token_id);
+        add_text(b, NAME("provider"), ex->identity->provider->name);
+        add_text(b, NAME("issuer"), ex->identity->issuer);
+        add_text(b, NAME("sub"), ex->identity->subject);
+        add_text(b, NAME("token_id"), ex->identity->token_id);
     }
-    add_text(b, "decision", tg_slice_str(tg_decided_name(tg_decided(ex))));
-    tg_buf_adds(b, ",\"reasons\":[");
-    for (size_t i = 0; i < n; i++)
-        tg_buf_addf(b, "%s\"%s\"", i ? "," : "", names[i]);
-    tg_buf_addc(b, ']');
-    if (ex->judged && ex->verdict.policy >= 0 && ex->route && (size_t)ex->verdict.policy < ex->route->policy_count)
-        add_text(b, "policy", ex->route->policy_texts[ex->verdict.policy].name);
+    add_word(b, NAME("decision"), tg_decided_name(tg_decided(ex)));
+    add_reasons(b, ex->judged ? ex->verdict.reasons : 0);
+    if (ex->judged && ex->route)
+        add_policy(b, ex->verdict.policy, ex->route->policy_texts, ex->route->policy_count);
+    if (ex->judged && ex->route && ex->route->shadow)
+        add_shadow(b, ex);
     if (ex->auth_reason && ex->pending)
-        add_text(b, "token_refused", tg_slice_str(ex->auth_reason));
+        add_word(b, NAME("token_refused"), ex->auth_reason);
     if (ex->charge.tier) {
-        add_text(b, "tier", ex->charge.tier->name);
-        add_number(b, "limit", ex->charge.limit);
-        add_number(b, "remaining", ex->charge.remaining);
+        add_text(b, NAME("tier"), ex->charge.tier->name);
+        add_number(b, NAME("limit"), ex->charge.limit);
+        add_number(b, NAME("remaining"), ex->charge.remaining);
     }
 }
 
@@ -108,26 +180,29 @@ void tg_access_log(struct tg_exchange *ex)
 
     b->len = 0;
     tg_clock_format(ex->wall_ms, when);
-    tg_buf_addf(b, "{\"ts\":\"%s\"", when);
+    tg_buf_adds(b, "{\"ts\":\"");
+    tg_buf_adds(b, when);
+    tg_buf_addc(b, '"');
     add_request(b, ex);
-    add_number(b, "status", ex->status);
-    add_number(b, "bytes_in", (int64_t)ex->bytes_in);
-    add_number(b, "bytes_out", (int64_t)ex->bytes_out);
-    add_ms(b, "duration_ms", ex->ended_us - ex->started_us);
+    add_number(b, NAME("status"), ex->status);
+    add_number(b, NAME("bytes_in"), (int64_t)ex->bytes_in);
+    add_number(b, NAME("bytes_out"), (int64_t)ex->bytes_out);
+    add_ms(b, NAME("duration_ms"), ex->ended_us - ex->started_us);
     if (ex->calling && ex->route && ex->endpoint >= 0) {
-        add_text(b, "upstream", ex->route->targets[ex->endpoint].text);
+        add_text(b, NAME("upstream"), ex->route->targets[ex->endpoint].text);
         if (ex->upstream_us > 0)
-            add_ms(b, "upstream_duration_ms", ex->upstream_us);
+            add_ms(b, NAME("upstream_duration_ms"), ex->upstream_us);
         if (ex->attempts > 1)
-            add_number(b, "attempts", ex->attempts);
+            add_number(b, NAME("attempts"), ex->attempts);
     }
     add_decision(b, ex);
     if (ex->refusal)
-        add_text(b, "refused", tg_slice_str(tg_refusal_name(ex->refusal)));
+        add_word(b, NAME("refused"), tg_refusal_name(ex->refusal));
     if (ex->outcome == TG_OUTCOME_FAILED)
-        add_text(b, "error", tg_slice_str(tg_call_fault_name(ex->fault)));
+        add_word(b, NAME("error"), tg_call_fault_name(ex->fault));
     else if (ex->aborted)
-        add_text(b, "error", TG_S("client-gone"));
+        add_word(b, NAME("error"), "client-gone");
+    add_grounds(b, ex);
     tg_buf_addc(b, '}');
     tg_log_sink_write(ex->gate->shared->access_log, tg_buf_slice(b));
 }

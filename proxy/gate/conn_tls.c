@@ -52,8 +52,10 @@ void tg_conn_tls_done(struct tg_conn *conn)
     tls->peer = (uint8_t)facts->peer;
     if (facts->peer_error)
         tls->peer_error = tg_slice_dup(tg_slice_str(facts->peer_error));
-    if (facts->certificate)
+    if (facts->certificate) {
         tls->peer_until_s = facts->certificate->not_after_s;
+        tg_access_facts_certificate(facts->certificate, tls);
+    }
     tg_access_log_tls(facts, &tls->log);
     conn->tls = tls;
 }
@@ -102,6 +104,7 @@ void tg_conn_tls_free(struct tg_conn_tls *tls)
     if (!tls)
         return;
     tg_buf_fini(&tls->log);
+    tg_buf_fini(&tls->cert);
     free(tls->peer_error);
     free(tls);
 }

@@ -17,7 +17,8 @@ static const struct {
 } steps[] = {
     [EX_ROUTE] = {"route", tg_step_route, BIT(EX_AUTHN) | BIT(EX_SERVE) | BIT(EX_REPLY)},
     [EX_AUTHN] = {"authn", tg_step_authn, BIT(EX_LIMIT) | BIT(EX_REPLY)},
-    [EX_LIMIT] = {"limit", tg_step_limit, BIT(EX_AUTHZ) | BIT(EX_REPLY)},
+    [EX_LIMIT] = {"limit", tg_step_limit, BIT(EX_BODY) | BIT(EX_AUTHZ) | BIT(EX_REPLY)},
+    [EX_BODY] = {"body", tg_step_body, BIT(EX_AUTHZ) | BIT(EX_REPLY)}, /* only for mcp_tool */
     [EX_AUTHZ] = {"authz", tg_step_authz, BIT(EX_FORWARD) | BIT(EX_SERVE) | BIT(EX_REPLY)},
     [EX_SERVE] = {"serve", tg_step_serve, BIT(EX_LOG) | BIT(EX_REPLY)}, /* what tollgate answers itself */
     [EX_FORWARD] = {"forward", tg_step_forward, BIT(EX_LOG) | BIT(EX_REPLY)},
@@ -179,12 +180,17 @@ void tg_exchange_ask_for_body(struct tg_exchange *ex)
     ex->client->want_body(ex, true);
 }
 
+uint64_t tg_content_limit(const struct tg_exchange *ex)
+{
+    if (ex->route && ex->route->max_request_bytes)
+        return ex->route->max_request_bytes;
+    return ex->rt ? ex->rt->config->bounds.body : 0;
+}
+
 void tg_exchange_body(struct tg_exchange *ex, struct tg_slice data)
 {
-    uint64_t limit = ex->rt ? ex->rt->config->bounds.body : 0;
+    uint64_t limit = tg_content_limit(ex);
 
-    if (ex->route && ex->route->max_request_bytes)
-        limit = ex->route->max_request_bytes;
     ex->bytes_in += data.len;
     if (limit && ex->bytes_in > limit) {
         ex->conn->close = true;
@@ -193,6 +199,8 @@ void tg_exchange_body(struct tg_exchange *ex, struct tg_slice data)
     }
     if (ex->state == EX_FORWARD)
         tg_forward_body(ex, data);
+    else if (ex->state == EX_BODY)
+        tg_body_take(ex, data);
     else if (ex->state == EX_SERVE && ex->served_body.len + data.len <= 65536)
         tg_buf_add_slice(&ex->served_body, data);
 }
@@ -202,6 +210,8 @@ void tg_exchange_body_end(struct tg_exchange *ex, const struct tg_head *trailers
     ex->body_complete = true;
     if (ex->state == EX_FORWARD)
         tg_forward_body_end(ex, trailers);
+    else if (ex->state == EX_BODY)
+        tg_body_end(ex, trailers);
     else if (ex->state == EX_SERVE)
         tg_exchange_run(ex);
 }

@@ -9,6 +9,7 @@
 #include "auth/authn.h"
 #include "base/metric.h"
 #include "gate/gate.h"
+#include "gate/refusal.h"
 #include "http/forward.h"
 #include "http/h1_body.h"
 #include "http/h1_parse.h"
@@ -24,6 +25,13 @@ struct tg_conn;
 struct tg_route_metrics {
     struct tg_series **by_method[TG_METHOD_COUNT];       /* each: 500 series by status, made when first needed */
     struct tg_series *duration, *upstream_duration;
+    struct tg_series *shadow[3][3];                      /* by the decision there and the applied; NULL: no shadow */
+    struct tg_series **refused[2];                       /* applied, shadow: by policy; made when first needed */
+};
+/* Whether a route's policies ask about the content of a request. */
+struct tg_content {
+    enum { TG_CONTENT_UNREAD, TG_CONTENT_SHADOW, TG_CONTENT_READ } asked; /* SHADOW: only those in shadow mode do */
+    bool members_only;                                   /* without an identity nobody is let in, whatever he sends */
 };
 struct tg_runtime {
     unsigned refs;
@@ -33,6 +41,7 @@ struct tg_runtime {
     struct tg_cluster **clusters;                        /* by route index */
     struct tg_call_limits *call_limits;                  /* by route index */
     struct tg_route_metrics *metrics;                    /* by route index; the last one: no route */
+    struct tg_content *content;                          /* by route index */
 };
 struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config);
 struct tg_runtime *tg_runtime_ref(struct tg_runtime *rt);
@@ -97,8 +106,11 @@ enum tg_conn_state {
     CONN_CLOSED,
 };
 /* What a handshake found out, for as long as the connection's requests are logged. */
+#define TG_CERT_FACTS 5
 struct tg_conn_tls {
     struct tg_buf log;                                   /* members of a log line, from the comma on */
+    struct tg_buf cert;                                  /* facts of the client's certificate, as they are logged ... */
+    size_t cert_ends[TG_CERT_FACTS];                     /* ... and where each ends; one without octets is too long */
     uint8_t peer;                                        /* enum tg_tls_peer */
     char *peer_error;                                    /* NULL: none */
     int64_t peer_until_s;                                /* the end of a client's certificate */
@@ -142,36 +154,9 @@ struct tg_client_ops {
 
 /* ---- exchange ---- */
 enum tg_exchange_state {
-    EX_ROUTE, EX_AUTHN, EX_LIMIT, EX_AUTHZ, EX_SERVE, EX_FORWARD, EX_REPLY, EX_LOG, EX_DONE
+    EX_ROUTE, EX_AUTHN, EX_LIMIT, EX_BODY, EX_AUTHZ, EX_SERVE, EX_FORWARD, EX_REPLY, EX_LOG, EX_DONE
 };
 enum tg_next { TG_NEXT_GO, TG_NEXT_WAIT };
-
-/* Why tollgate answers itself. The table in step_reply.c has the status, words and challenge of each. */
-enum tg_refusal {
-    TG_REFUSE_NONE,
-    TG_REFUSE_HEAD,                                      /* framing: the status is the parser's */
-    TG_REFUSE_PATH,
-    TG_REFUSE_SLOW_HEAD,
-    TG_REFUSE_SLOW_BODY,
-    TG_REFUSE_BODY_FRAMING,
-    TG_REFUSE_BODY_SIZE,
-    TG_REFUSE_METHOD,
-    TG_REFUSE_NO_ROUTE,
-    TG_REFUSE_CREDENTIAL,                                /* 400 invalid_request */
-    TG_REFUSE_NO_TOKEN,
-    TG_REFUSE_EXPIRED,
-    TG_REFUSE_INVALID,
-    TG_REFUSE_LIMIT,
-    TG_REFUSE_DENIED,
-    TG_REFUSE_CERTIFICATE_MISSING,                       /* denied because there is no client certificate */
-    TG_REFUSE_CERTIFICATE_INVALID,
-    TG_REFUSE_WEBSOCKET,
-    TG_REFUSE_NO_KEYS,
-    TG_REFUSE_NOT_READY,
-    TG_REFUSE_UPSTREAM,                                  /* 502 */
-    TG_REFUSE_UPSTREAM_SLOW,                             /* 504 */
-    TG_REFUSE_COUNT
-};
 
 enum tg_outcome { TG_OUTCOME_NONE, TG_OUTCOME_ENDED, TG_OUTCOME_FAILED };
 
@@ -200,13 +185,20 @@ struct tg_exchange {
     const char *auth_reason;                             /* for the log */
     bool waiting_keys, keys_came;
     enum tg_refusal pending;                             /* a failed verification, until the limit was looked at */
+    char key_set[TG_JWKS_DIGEST];                        /* which keys were asked, for the log; "": none */
     /* limit */
     struct tg_charge charge;
     bool charged;
+    bool traced;                                         /* the answer tells how it was decided: debug_trace */
+    /* body */
+    bool body_unread;                                    /* it was not looked at: no content would let him in */
+    bool call_unknown;                                   /* for a policy in shadow mode alone: content nobody can judge,
+                                                            so facts.mcp_tool says nothing */
     /* authz */
     struct tg_facts facts;
     struct tg_verdict verdict;
     bool judged;
+    struct tg_verdict shadow_verdict;                    /* once judged, of a route with `shadow` */
     /* forward */
     struct tg_call call;
     struct tg_deadline total;
@@ -217,7 +209,7 @@ struct tg_exchange {
     uint8_t outcome, fault;
     struct tg_buf replay;                                /* the body so far, while it may have to be sent again */
     bool replayable;
-    const struct tg_head *body_trailers;
+    const struct tg_head *body_trailers;                 /* of a body read whole before: those that may go on */
     bool body_complete;
     int64_t upstream_us;
     /* serve */
@@ -249,6 +241,7 @@ void tg_exchange_client_drained(struct tg_exchange *ex);
 enum tg_next tg_step_route(struct tg_exchange *ex);
 enum tg_next tg_step_authn(struct tg_exchange *ex);
 enum tg_next tg_step_limit(struct tg_exchange *ex);
+enum tg_next tg_step_body(struct tg_exchange *ex);
 enum tg_next tg_step_authz(struct tg_exchange *ex);
 enum tg_next tg_step_serve(struct tg_exchange *ex);
 enum tg_next tg_step_forward(struct tg_exchange *ex);
@@ -264,12 +257,25 @@ enum tg_decided { TG_DECIDED_ALLOW, TG_DECIDED_DENY, TG_DECIDED_UNAUTHENTICATED,
 enum tg_decided tg_decided(const struct tg_exchange *ex);
 const char *tg_decided_name(enum tg_decided decided);
 
+/* step_body: the content that a policy asks about, on its way in. */
+bool tg_body_is_judged(const struct tg_exchange *ex);    /* this request has content, and a policy asks about it */
+void tg_body_take(struct tg_exchange *ex, struct tg_slice data);
+void tg_body_end(struct tg_exchange *ex, const struct tg_head *trailers);
+/* The most octets of content this request may have; 0: no limit. */
+uint64_t tg_content_limit(const struct tg_exchange *ex);
+
 void tg_step_authn_cancel(struct tg_exchange *ex);
 /* Charges the address bucket once when nothing was charged yet (refusals before step_limit). */
 void tg_charge_address(struct tg_exchange *ex);
-/* X-RateLimit-*, X-Request-Id and what else every answer carries; returns how many were written to `out` (room for 6).
- */
-size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field *out);
+/* X-RateLimit-*, X-Request-Id, the trace where it was asked for; returns how many were written. */
+#define TG_TRACE_LINES 64
+#define TG_ANSWER_FIELDS (7 + TG_TRACE_LINES)
+size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field out[static TG_ANSWER_FIELDS]);
+/* trace_headers: how it was decided, for whoever knows the route's debug_trace. */
+void tg_trace_ask(struct tg_exchange *ex);               /* sets ex->traced */
+size_t tg_trace_fields(struct tg_exchange *ex, struct tg_field out[static TG_TRACE_LINES]);
+/* An upstream's own are not ours: without them. */
+void tg_trace_drop(struct tg_head *head);
 const char *tg_refusal_name(enum tg_refusal why);
 unsigned tg_refusal_status(const struct tg_exchange *ex);
 /* Sends a whole answer made here. */
@@ -278,7 +284,9 @@ void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *f
 
 /* What goes to `target`: fills `out`, returns the request target to write. */
 struct tg_slice tg_forward_head(struct tg_exchange *ex, const struct tg_target *target, struct tg_head *out);
-/* step_forward: the request's content on its way. */
+/* step_forward: the time of the whole exchange begins, once. */
+void tg_forward_time(struct tg_exchange *ex);
+/* The request's content on its way. */
 void tg_forward_body(struct tg_exchange *ex, struct tg_slice data);
 void tg_forward_body_end(struct tg_exchange *ex, const struct tg_head *trailers);
 
@@ -302,6 +310,10 @@ enum tg_client_cert tg_conn_tls_certificate(const struct tg_exchange *ex, const 
 void tg_conn_h1_plan(struct tg_conn *conn, bool progress);
 void tg_conn_h1_answered(struct tg_conn *conn);          /* the answer was said whole: what comes next */
 void tg_access_log(struct tg_exchange *ex);
+/* access_facts: what the decision used, of a route whose `reads` are known. */
+void tg_access_facts(const struct tg_exchange *ex, struct tg_buf *out);
+void tg_access_facts_certificate(const struct tg_cert *cert, struct tg_conn_tls *tls);
 void tg_access_log_tls(const struct tg_tls_facts *facts, struct tg_buf *out); /* for every line of a connection */
 void tg_gate_metrics_init(struct tg_gate *gate);
 void tg_metrics_count(struct tg_exchange *ex);
+void tg_metrics_bind_shadow(struct tg_route_metrics *m, struct tg_slice route);

@@ -1,6 +1,6 @@
 /*
  * metrics - what the gate counts. Labels come from the configuration and fixed sets only: route name, method, status,
- * decision.
+ * decision, policy name.
  */
 #include "internal.h"
 #include <stdio.h>
@@ -67,6 +67,75 @@ static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_s
     return row[status - STATUS_MIN];
 }
 
+/* ---- policies ---- */
+
+static const char *const decisions[] = {[TG_ALLOW] = "allow", [TG_DENY] = "deny",
+                                        [TG_UNAUTHENTICATED] = "unauthenticated"};
+
+void tg_metrics_bind_shadow(struct tg_route_metrics *m, struct tg_slice route)
+{
+    struct tg_metric *family =
+        tg_metric_family(TG_COUNTER, "tollgate_shadow_decisions_total",
+                         "Requests by what would have been decided without shadow mode, and what was.",
+                         "route,decision,enforced");
+
+    for (size_t i = 0; i < ARRAY_LEN(decisions); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(decisions); j++) {
+            struct tg_slice values[] = {route, tg_slice_str(decisions[i]), tg_slice_str(decisions[j])};
+
+            m->shadow[i][j] = tg_metric_series(family, values);
+        }
+    }
+}
+
+static struct tg_series *policy_series(const struct tg_policy_text *text, const struct tg_route *route, bool shadow)
+{
+    struct tg_slice values[] = {text->name, TG_S("deny"), shadow ? TG_S("shadow") : TG_S("enforced")};
+    struct tg_buf own = {0};
+    struct tg_series *s;
+
+    if (values[0].len == 0) {                            /* written at the route itself */
+        tg_buf_adds(&own, "route:");
+        tg_buf_add_slice(&own, route->name);
+        values[0] = tg_buf_slice(&own);
+    }
+    s = tg_metric_series(tg_metric_family(TG_COUNTER, "tollgate_policy_decisions_total",
+                                          "Refusals by the policy that explains them.", "policy,decision,mode"),
+                         values);
+    tg_buf_fini(&own);
+    return s;
+}
+
+/* The policy that a refusal is explained by, where it is one: login is asked for by all of them together. */
+static void count_policy(struct tg_exchange *ex, struct tg_series ***rows, const struct tg_verdict *verdict,
+                         bool shadow)
+{
+    const struct tg_route *route = ex->route;
+    size_t count = shadow ? route->shadow_count : route->policy_count;
+    const struct tg_policy_text *texts = shadow ? route->shadow_texts : route->policy_texts;
+
+    if (verdict->decision != TG_DENY || verdict->policy < 0 || (size_t)verdict->policy >= count)
+        return;
+    if (!*rows)
+        *rows = TG_NEW_ARRAY(struct tg_series *, count);
+    struct tg_series **s = &(*rows)[verdict->policy];
+
+    if (!*s)
+        *s = policy_series(&texts[verdict->policy], route, shadow);
+    tg_metric_add(*s, ex->gate->cell, 1);
+}
+
+static void count_judged(struct tg_exchange *ex, struct tg_route_metrics *rm)
+{
+    count_policy(ex, &rm->refused[0], &ex->verdict, false);
+    if (!ex->route->shadow)
+        return;
+    count_policy(ex, &rm->refused[1], &ex->shadow_verdict, true);
+    tg_metric_add(rm->shadow[ex->shadow_verdict.decision][ex->verdict.decision], ex->gate->cell, 1);
+}
+
+/* ---- a request ---- */
+
 void tg_metrics_count(struct tg_exchange *ex)
 {
     struct tg_gate *gate = ex->gate;
@@ -84,6 +153,8 @@ void tg_metrics_count(struct tg_exchange *ex)
 
     if (s)
         tg_metric_add(s, gate->cell, 1);
+    if (ex->judged)
+        count_judged(ex, rm);
     tg_metric_observe_us(rm->duration, gate->cell, ex->ended_us - ex->started_us);
     if (ex->upstream_us > 0)
         tg_metric_observe_us(rm->upstream_duration, gate->cell, ex->upstream_us);

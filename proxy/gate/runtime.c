@@ -32,6 +32,35 @@ static void bind_route(struct tg_runtime *rt, const struct tg_route *route)
     };
 }
 
+/* Of a request without an identity, of which nothing else is known: it can only be asked to log in. */
+static bool is_for_members(const struct tg_program *program)
+{
+    static const struct tg_fact_set nothing;
+    struct tg_facts facts = {.known = &nothing};
+    struct tg_verdict verdict;
+    struct tg_arena arena;
+
+    tg_arena_init(&arena, NULL, 0);
+    tg_ppl_trace(program, &facts, &arena, &verdict);
+    tg_arena_fini(&arena);
+    return !verdict.unknown && verdict.decision == TG_UNAUTHENTICATED;
+}
+
+static struct tg_content content_of(const struct tg_route *route)
+{
+    struct tg_content c = {TG_CONTENT_UNREAD, false};
+
+    if (route->reads && !(route->reads->facts & TG_FACT_BIT(TG_FACT_MCP_TOOL)))
+        return c;
+    if (tg_ppl_reads_fact(route->policy, TG_FACT_MCP_TOOL))
+        c.asked = TG_CONTENT_READ;
+    else if (tg_ppl_reads_fact(route->shadow, TG_FACT_MCP_TOOL))
+        c.asked = TG_CONTENT_SHADOW;
+    if (c.asked != TG_CONTENT_UNREAD)
+        c.members_only = is_for_members(route->policy) && (!route->shadow || is_for_members(route->shadow));
+    return c;
+}
+
 static void bind_metrics(struct tg_route_metrics *m, struct tg_slice name)
 {
     m->duration = tg_metric_series(tg_metric_family(TG_HISTOGRAM, "tollgate_http_request_duration_seconds",
@@ -55,11 +84,15 @@ struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config
     rt->clusters = TG_NEW_ARRAY(struct tg_cluster *, count + 1);
     rt->call_limits = TG_NEW_ARRAY(struct tg_call_limits, count + 1);
     rt->metrics = TG_NEW_ARRAY(struct tg_route_metrics, count + 1);
+    rt->content = TG_NEW_ARRAY(struct tg_content, count + 1);
     for (size_t i = 0; i < count; i++) {
         const struct tg_route *route = tg_routes_at(config->routes, i);
 
         bind_route(rt, route);
         bind_metrics(&rt->metrics[i], route->name);
+        if (route->shadow)
+            tg_metrics_bind_shadow(&rt->metrics[i], route->name);
+        rt->content[i] = content_of(route);
     }
     bind_metrics(&rt->metrics[count], TG_S("none"));
     return rt;
@@ -81,11 +114,14 @@ void tg_runtime_unref(struct tg_runtime *rt)
         tg_cluster_free(rt->clusters[i]);
         for (size_t m = 0; m < TG_METHOD_COUNT; m++)
             free(rt->metrics[i].by_method[m]);
+        free(rt->metrics[i].refused[0]);
+        free(rt->metrics[i].refused[1]);
     }
     tg_authn_free(rt->authn);
     free(rt->clusters);
     free(rt->call_limits);
     free(rt->metrics);
+    free(rt->content);
     tg_config_unref(rt->config);
     free(rt);
 }

@@ -75,9 +75,11 @@ enum tg_next tg_step_authn(struct tg_exchange *ex)
         classify(ex);
     if (ex->credential.kind == TG_CREDENTIAL_MALFORMED)
         return tg_exchange_refuse(ex, TG_REFUSE_CREDENTIAL);
-    if (ex->credential.kind == TG_CREDENTIAL_BEARER)
+    if (ex->credential.kind == TG_CREDENTIAL_BEARER) {
         result = tg_authn_verify(ex->rt->authn, ex->credential.token, ex->route->providers, ex->wall_ms, ex->keys_came,
                                  on_keys, ex, &ex->identity, &ex->auth_reason);
+        memcpy(ex->key_set, tg_authn_key_set(ex->rt->authn), sizeof(ex->key_set));
+    }
     switch (result) {
     case TG_AUTHN_WAIT:
         ex->waiting_keys = true;

@@ -1,16 +1,20 @@
 /*
  * step_authz - the route's policies decide; then the request goes to its upstream, or to what tollgate serves itself.
+ *
+ * Policies in shadow mode are asked too; what they say is logged and counted, nothing else.
  */
 #include "internal.h"
 
-/* A client certificate that was asked for goes before what else there is to say. */
-static enum tg_refusal denial(const struct tg_verdict *verdict)
+static void judge_shadow(struct tg_exchange *ex)
 {
-    if (verdict->reasons & TG_REASON_BIT(TG_REASON_CLIENT_CERTIFICATE_REQUIRED))
-        return TG_REFUSE_CERTIFICATE_MISSING;
-    if (verdict->reasons & TG_REASON_BIT(TG_REASON_INVALID_CLIENT_CERTIFICATE))
-        return TG_REFUSE_CERTIFICATE_INVALID;
-    return TG_REFUSE_DENIED;
+    /* Applied, such a policy would have refused content that cannot be judged. */
+    static const struct tg_verdict no_call = {.decision = TG_DENY,
+                                              .reasons = TG_REASON_BIT(TG_REASON_MCP_NOT_A_TOOL_CALL), .policy = -1};
+
+    if (ex->call_unknown)
+        ex->shadow_verdict = no_call;
+    else
+        tg_ppl_decide(ex->route->shadow, &ex->facts, &ex->shadow_verdict);
 }
 
 enum tg_next tg_step_authz(struct tg_exchange *ex)
@@ -18,13 +22,13 @@ enum tg_next tg_step_authz(struct tg_exchange *ex)
     const struct tg_route *route = ex->route;
 
     tg_ppl_decide(route->policy, &ex->facts, &ex->verdict);
+    if (route->shadow)
+        judge_shadow(ex);
     ex->judged = true;
-    if (ex->verdict.decision == TG_UNAUTHENTICATED)
-        return tg_exchange_refuse(ex, TG_REFUSE_NO_TOKEN);
-    if (ex->verdict.decision == TG_DENY)
-        return tg_exchange_refuse(ex, denial(&ex->verdict));
+    if (ex->verdict.decision != TG_ALLOW)
+        return tg_exchange_refuse(ex, tg_refusal_of(&ex->verdict));
 
-    uint64_t limit = route->max_request_bytes ? route->max_request_bytes : ex->rt->config->bounds.body;
+    uint64_t limit = tg_content_limit(ex);
     if (limit && ex->head.framing == TG_BODY_LENGTH && ex->head.content_length > limit)
         return tg_exchange_refuse(ex, TG_REFUSE_BODY_SIZE);
     ex->state = route->targets[0].echo ? EX_SERVE : EX_FORWARD;

@@ -136,6 +136,10 @@ static void on_total(struct tg_deadline *d)
 {
     struct tg_exchange *ex = (struct tg_exchange *)((char *)d - offsetof(struct tg_exchange, total));
 
+    if (!ex->calling) {                                  /* nothing but its content is waited for */
+        tg_exchange_break(ex, TG_REFUSE_SLOW_BODY);
+        return;
+    }
     ex->outcome = TG_OUTCOME_FAILED;
     ex->fault = TG_CALL_SLOW;
     tg_exchange_break(ex, TG_REFUSE_UPSTREAM_SLOW);
@@ -154,13 +158,15 @@ static void on_interim(struct tg_call *call, const struct tg_head *head)
     tg_forward_response(ex->route->forward, head, NULL, 0, tg_slice(NULL, 0), &ex->arena, &out);
     out.status = head->status;
     out.reason = head->reason;
+    if (ex->route->debug_trace.len)
+        tg_trace_drop(&out);
     ex->client->interim(ex, &out);
 }
 
 static void on_head(struct tg_call *call, const struct tg_head *head)
 {
     struct tg_exchange *ex = exchange_of(call);
-    struct tg_field extra[6];
+    struct tg_field extra[TG_ANSWER_FIELDS];
     struct tg_head out;
 
     if (head->status == 101 && !(ex->upgrade && tg_is_websocket_accept(head))) {
@@ -171,6 +177,8 @@ static void on_head(struct tg_call *call, const struct tg_head *head)
     memset(&out, 0, sizeof(out));
     tg_forward_response(ex->route->forward, head, extra, tg_answer_fields(ex, extra), tg_gate_date(ex->gate),
                         &ex->arena, &out);
+    if (ex->route->debug_trace.len && !ex->traced)
+        tg_trace_drop(&out);
     if (head->framing == TG_BODY_CLOSE)
         out.framing = TG_BODY_CHUNKED;
     ex->status = head->status;
@@ -272,6 +280,8 @@ static void start_call(struct tg_exchange *ex, bool fresh)
         tg_call_data(call, tg_buf_slice(&ex->replay));
     if (ex->body_complete)
         tg_forward_body_end(ex, ex->body_trailers);
+    if (ex->replay.len > 0)
+        tg_call_flush(call);                             /* more may come to it before this turn is over */
 }
 
 static bool idempotent(const struct tg_head *head)
@@ -319,10 +329,18 @@ static bool try_again(struct tg_exchange *ex)
     return true;
 }
 
-static enum tg_next begin(struct tg_exchange *ex)
+void tg_forward_time(struct tg_exchange *ex)
 {
     int64_t total_ms = ex->route->timeout_ms ? ex->route->timeout_ms : ex->rt->config->timeouts.total_ms;
 
+    if (total_ms <= 0 || ex->total.expired)
+        return;
+    ex->total.expired = on_total;
+    tg_deadline_set(&ex->gate->worker->wheel, &ex->total, ex->gate->worker->now_ms + total_ms);
+}
+
+static enum tg_next begin(struct tg_exchange *ex)
+{
     if (tg_is_websocket(&ex->head)) {
         if (!ex->route->allow_websockets)
             return tg_exchange_refuse(ex, TG_REFUSE_WEBSOCKET);
@@ -330,10 +348,7 @@ static enum tg_next begin(struct tg_exchange *ex)
     }
     ex->endpoint = tg_cluster_next(ex->rt->clusters[ex->route->index], 0);
     ex->replayable = true;
-    if (total_ms > 0) {
-        ex->total.expired = on_total;
-        tg_deadline_set(&ex->gate->worker->wheel, &ex->total, ex->gate->worker->now_ms + total_ms);
-    }
+    tg_forward_time(ex);
     start_call(ex, false);
     tg_exchange_ask_for_body(ex);
     return TG_NEXT_WAIT;
@@ -378,15 +393,14 @@ void tg_forward_body(struct tg_exchange *ex, struct tg_slice data)
 
 void tg_forward_body_end(struct tg_exchange *ex, const struct tg_head *trailers)
 {
-    struct tg_head kept;
+    struct tg_head passed;
 
-    if (trailers && trailers != ex->body_trailers) {
-        kept = *trailers;
-        tg_forward_trailers(ex->route->forward, &kept);
-        ex->body_trailers = NULL;
-        ex->replayable = false;                          /* trailers are not kept for a second time */
-        tg_call_end(&ex->call, kept.field_count ? &kept : NULL);
+    if (trailers == ex->body_trailers) {                 /* none, or those that were kept */
+        tg_call_end(&ex->call, trailers);
         return;
     }
-    tg_call_end(&ex->call, NULL);
+    passed = *trailers;
+    tg_forward_trailers(ex->route->forward, &passed);
+    ex->replayable = false;                              /* trailers are not kept for a second time */
+    tg_call_end(&ex->call, passed.field_count ? &passed : NULL);
 }

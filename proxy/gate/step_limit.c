@@ -30,8 +30,10 @@ enum tg_next tg_step_limit(struct tg_exchange *ex)
         if (!ex->charge.admitted && !tiers->shadow)
             return tg_exchange_refuse(ex, TG_REFUSE_LIMIT);
     }
+    if (ex->route->debug_trace.len)
+        tg_trace_ask(ex);                                /* after the limit: no free guessing here either */
     if (ex->pending)
         return tg_exchange_refuse(ex, ex->pending);
-    ex->state = EX_AUTHZ;
+    ex->state = tg_body_is_judged(ex) ? EX_BODY : EX_AUTHZ;
     return TG_NEXT_GO;
 }

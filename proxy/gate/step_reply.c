@@ -1,5 +1,5 @@
 /*
- * step_reply - the answers tollgate makes itself: one table of refusals, one writer for each body format.
+ * step_reply - the answers tollgate makes itself: the words of gate/refusal.h, one writer for each body format.
  *
  * Invariants: every answer has the rate-limit fields and an X-Request-Id; a 401 has a challenge (RFC 9110 §15.5.2, RFC
  * 6750 §3); words come from fixed lists, so nothing of a token, a field, a key or the upstream is ever echoed. Accept
@@ -11,53 +11,14 @@
 
 #define RETRY_SOON_S 5u
 
-enum challenge { CHALLENGE_NONE, CHALLENGE_BARE, CHALLENGE_REQUEST, CHALLENGE_TOKEN };
-
-static const struct refusal {
-    const char *name;                                    /* for the log */
-    unsigned status;
-    const char *details;
-    enum challenge challenge;
-    const char *description;                             /* error_description */
-    bool close;
-} refusals[TG_REFUSE_COUNT] = {
-    [TG_REFUSE_NONE] = {"none", 500, NULL, CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_HEAD] = {"malformed-request", 400, "malformed request", CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_PATH] = {"ambiguous-path", 400, "the path is malformed or ambiguous", CHALLENGE_NONE, NULL, false},
-    [TG_REFUSE_SLOW_HEAD] = {"slow-head", 408, "the request did not arrive in time", CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_SLOW_BODY] = {"slow-body", 408, "the request body did not arrive in time", CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_BODY_FRAMING] = {"malformed-body", 400, "malformed request body", CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_BODY_SIZE] = {"body-too-large", 413, "the request body is too large", CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_METHOD] = {"method", 405, "method not allowed", CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_NO_ROUTE] = {"no-route", 404, "no route for this host and path", CHALLENGE_NONE, NULL, false},
-    [TG_REFUSE_CREDENTIAL] = {"malformed-credential", 400, "malformed credentials", CHALLENGE_REQUEST, NULL, true},
-    [TG_REFUSE_NO_TOKEN] = {"no-token", 401, "authentication required", CHALLENGE_BARE, NULL, false},
-    [TG_REFUSE_EXPIRED] = {"token-expired", 401, "token expired", CHALLENGE_TOKEN, "The access token expired", false},
-    [TG_REFUSE_INVALID] = {"token-invalid", 401, "invalid token", CHALLENGE_TOKEN, "The access token is invalid",
-                           false},
-    [TG_REFUSE_LIMIT] = {"rate-limited", 429, "rate limit exceeded", CHALLENGE_NONE, NULL, false},
-    [TG_REFUSE_DENIED] = {"denied", 403, "access denied by policy", CHALLENGE_NONE, NULL, false},
-    [TG_REFUSE_CERTIFICATE_MISSING] = {"certificate-required", 403, "a client certificate is required", CHALLENGE_NONE,
-                                       NULL, false},
-    [TG_REFUSE_CERTIFICATE_INVALID] = {"certificate-invalid", 403, "the client certificate is not valid",
-                                       CHALLENGE_NONE, NULL, false},
-    [TG_REFUSE_WEBSOCKET] = {"websocket", 403, "websockets are not allowed here", CHALLENGE_NONE, NULL, false},
-    [TG_REFUSE_NO_KEYS] = {"no-keys", 503, "tokens cannot be verified at the moment", CHALLENGE_NONE, NULL, false},
-    [TG_REFUSE_NOT_READY] = {"not-ready", 503, "not ready", CHALLENGE_NONE, NULL, true},
-    [TG_REFUSE_UPSTREAM] = {"upstream-failed", 502, "the upstream did not answer properly", CHALLENGE_NONE, NULL,
-                            false},
-    [TG_REFUSE_UPSTREAM_SLOW] = {"upstream-slow", 504, "the upstream did not answer in time", CHALLENGE_NONE, NULL,
-                                 false},
-};
-
 const char *tg_refusal_name(enum tg_refusal why)
 {
-    return refusals[why].name;
+    return tg_refusals[why].name;
 }
 
 unsigned tg_refusal_status(const struct tg_exchange *ex)
 {
-    return ex->refusal == TG_REFUSE_HEAD && ex->refusal_status ? ex->refusal_status : refusals[ex->refusal].status;
+    return ex->refusal == TG_REFUSE_HEAD && ex->refusal_status ? ex->refusal_status : tg_refusals[ex->refusal].status;
 }
 
 /* ---- fields ---- */
@@ -72,7 +33,7 @@ static struct tg_slice number(struct tg_arena *arena, uint64_t n)
     return tg_slice(at, (size_t)(end - at));
 }
 
-size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field *out)
+size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field out[static TG_ANSWER_FIELDS])
 {
     size_t n = 0;
 
@@ -86,25 +47,22 @@ size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field *out)
     }
     if (ex->request_id.len)
         out[n++] = (struct tg_field){TG_S("X-Request-Id"), ex->request_id, TG_FIELD_X_REQUEST_ID};
+    if (ex->traced) {                                    /* no cache may hand it to others */
+        out[n++] = (struct tg_field){TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL};
+        n += tg_trace_fields(ex, out + n);
+    }
     return n;
 }
 
-static struct tg_slice challenge_text(struct tg_exchange *ex, const struct refusal *r)
+static struct tg_slice challenge_text(struct tg_exchange *ex, const struct tg_refusal_row *r)
 {
-    struct tg_slice realm = ex->rt ? ex->rt->config->realm : TG_S("tollgate");
+    struct tg_slice realm = ex->rt ? ex->rt->config->realm : TG_S("tollgate"), out;
+    struct tg_buf text = {0};
 
-    switch (r->challenge) {
-    case CHALLENGE_REQUEST:
-        return tg_arena_printf(&ex->arena,
-                               "Bearer realm=\"" TG_S_FMT "\", error=\"invalid_request\", error_description=\"%s\"",
-                               TG_S_ARG(realm), ex->credential.what);
-    case CHALLENGE_TOKEN:
-        return tg_arena_printf(&ex->arena,
-                               "Bearer realm=\"" TG_S_FMT "\", error=\"invalid_token\", error_description=\"%s\"",
-                               TG_S_ARG(realm), r->description);
-    default:
-        return tg_arena_printf(&ex->arena, "Bearer realm=\"" TG_S_FMT "\"", TG_S_ARG(realm));
-    }
+    tg_refusal_challenge(r, realm, ex->credential.what, &text);
+    out = tg_arena_dup(&ex->arena, tg_buf_slice(&text));
+    tg_buf_fini(&text);
+    return out;
 }
 
 /* ---- bodies ---- */
@@ -196,7 +154,7 @@ static unsigned grpc_code(unsigned status)
     static const struct {
         unsigned status, code;
     } map[] = {{400, 3},  {401, 16}, {403, 7}, {404, 5},  {405, 12}, {408, 4},  {413, 8},
-               {414, 3},  {429, 8},  {431, 3}, {501, 12}, {502, 14}, {503, 14}, {504, 4}};
+               {414, 3},  {415, 3},  {429, 8},  {431, 3}, {501, 12}, {502, 14}, {503, 14}, {504, 4}};
 
     for (size_t i = 0; i < ARRAY_LEN(map); i++) {
         if (map[i].status == status)
@@ -238,7 +196,7 @@ static struct tg_slice lower(struct tg_arena *arena, const char *text)
 }
 
 /* The policy's own explanation and remediation, when the route shows them. */
-static struct tg_slice details_of(struct tg_exchange *ex, const struct refusal *r)
+static struct tg_slice details_of(struct tg_exchange *ex, const struct tg_refusal_row *r)
 {
     int i = ex->verdict.policy;
     bool denied = ex->refusal == TG_REFUSE_DENIED || ex->refusal == TG_REFUSE_CERTIFICATE_MISSING ||
@@ -254,9 +212,9 @@ static struct tg_slice details_of(struct tg_exchange *ex, const struct refusal *
                            text->explanation.len && text->remediation.len ? " " : "", TG_S_ARG(text->remediation));
 }
 
-static const char *oauth_error(const struct refusal *r, unsigned status)
+static const char *oauth_error(const struct tg_refusal_row *r, unsigned status)
 {
-    if (r->challenge == CHALLENGE_TOKEN)
+    if (r->challenge == TG_CHALLENGE_TOKEN)
         return "invalid_token";
     if (status == 401)
         return "unauthorized";
@@ -272,7 +230,7 @@ static const char *oauth_error(const struct refusal *r, unsigned status)
 void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *fields, size_t count,
                struct tg_slice body)
 {
-    struct tg_field common[6], all[24];
+    struct tg_field common[TG_ANSWER_FIELDS], all[18 + TG_ANSWER_FIELDS];
     size_t common_count = tg_answer_fields(ex, common);
     struct tg_head head = {.fields = all, .field_cap = ARRAY_LEN(all), .status = status,
                            .framing = TG_BODY_LENGTH, .content_length = body.len};
@@ -329,20 +287,23 @@ static void answer_grpc(struct tg_exchange *ex, unsigned status, struct tg_slice
     tg_answer(ex, 200, fields, ARRAY_LEN(fields) - (later ? 0 : 1), TG_S(""));
 }
 
-static size_t refusal_fields(struct tg_exchange *ex, const struct refusal *r, unsigned status, const char *type,
+static size_t refusal_fields(struct tg_exchange *ex, const struct tg_refusal_row *r, unsigned status, const char *type,
                              struct tg_field *out)
 {
     size_t n = 0;
 
     out[n++] = (struct tg_field){TG_S("Content-Type"), tg_slice_str(type), TG_FIELD_CONTENT_TYPE};
-    out[n++] = (struct tg_field){TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL};
-    if (r->challenge != CHALLENGE_NONE)
+    if (!ex->traced)                                     /* else tg_answer_fields says it */
+        out[n++] = (struct tg_field){TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL};
+    if (r->challenge != TG_CHALLENGE_NONE)
         out[n++] = (struct tg_field){TG_S("WWW-Authenticate"), challenge_text(ex, r), TG_FIELD_WWW_AUTHENTICATE};
     if (status == 429)
         out[n++] =
             (struct tg_field){TG_S("Retry-After"), number(&ex->arena, ex->charge.retry_after_s), TG_FIELD_RETRY_AFTER};
     if (status == 503)
         out[n++] = (struct tg_field){TG_S("Retry-After"), number(&ex->arena, RETRY_SOON_S), TG_FIELD_RETRY_AFTER};
+    if (status == 415)                                   /* RFC 9110 §15.5.16 */
+        out[n++] = (struct tg_field){TG_S("Accept-Encoding"), TG_S("identity"), TG_FIELD_OTHER};
     if (status == 405)
         out[n++] =
             (struct tg_field){TG_S("Allow"), TG_S("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), TG_FIELD_OTHER};
@@ -362,7 +323,7 @@ static const char *head_details(unsigned status)
 
 enum tg_next tg_step_reply(struct tg_exchange *ex)
 {
-    const struct refusal *r = &refusals[ex->refusal];
+    const struct tg_refusal_row *r = &tg_refusals[ex->refusal];
     unsigned status = tg_refusal_status(ex);
     int format = ex->route ? ex->route->error_format
                  : ex->rt  ? ex->rt->config->route_defaults.error_format

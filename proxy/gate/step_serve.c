@@ -6,6 +6,8 @@
 #include "base/json.h"
 #include "internal.h"
 
+#define SHOWN_BYTES 65536                                /* of a request's content */
+
 static enum tg_next serve_service(struct tg_exchange *ex)
 {
     const struct tg_service *service = ex->gate->service;
@@ -72,6 +74,12 @@ enum tg_next tg_step_serve(struct tg_exchange *ex)
 
     if (ex->gate->service)
         return serve_service(ex);
+    if (ex->replay.len > 0) {                            /* content that was read before, to be judged */
+        ex->served_body = ex->replay;
+        ex->replay = (struct tg_buf){0};
+        if (ex->served_body.len > SHOWN_BYTES)
+            ex->served_body.len = SHOWN_BYTES;
+    }
     if (ex->body_open && !ex->body_complete) {
         tg_exchange_ask_for_body(ex);
         return TG_NEXT_WAIT;

@@ -21,6 +21,7 @@ struct tg_jwks {
     _Atomic size_t refs;
     size_t count, skipped;
     bool in_turn;
+    char digest[TG_JWKS_DIGEST];
     struct tg_jwk **keys;
     char **reasons;
 };
@@ -48,6 +49,55 @@ static void skip(struct tg_jwks *set, size_t i, struct tg_slice kid, const struc
     tg_buf_addf(&b, ": %s", why->text);
     tg_buf_cstr(&b);
     set->reasons[set->skipped++] = b.data;
+}
+
+/* ---- what tells sets apart ---- */
+
+static int by_text(const void *a, const void *b)
+{
+    return tg_slice_cmp(*(const struct tg_slice *)a, *(const struct tg_slice *)b);
+}
+
+/* A public key as a JWK; of a secret its name and what it may verify, not an octet. */
+static void describe(const struct tg_jwk *key, struct tg_buf *out)
+{
+    if (key->text) {
+        tg_buf_adds(out, key->text);
+        return;
+    }
+    tg_buf_addf(out, "{\"kty\":\"oct\",\"algs\":%u,\"kid\":", key->fits);
+    if (key->kid.ptr)
+        tg_json_add_string(out, key->kid);
+    else
+        tg_buf_adds(out, "null");
+    tg_buf_addc(out, '}');
+}
+
+static void make_digest(struct tg_jwks *set)
+{
+    struct tg_slice *lines = TG_NEW_ARRAY(struct tg_slice, set->count + 1);
+    size_t *ends = TG_NEW_ARRAY(size_t, set->count + 1);
+    struct tg_buf text = {0}, sorted = {0};
+    uint8_t digest[TG_SHA256_LEN];
+
+    for (size_t i = 0; i < set->count; i++) {
+        describe(set->keys[i], &text);
+        ends[i] = text.len;
+    }
+    for (size_t i = 0, from = 0; i < set->count; from = ends[i++])
+        lines[i] = tg_slice(text.data + from, ends[i] - from);
+    if (set->count)
+        qsort(lines, set->count, sizeof(*lines), by_text); /* providers change the order from answer to answer */
+    for (size_t i = 0; i < set->count; i++) {
+        tg_buf_add_slice(&sorted, lines[i]);
+        tg_buf_addc(&sorted, '\n');
+    }
+    tg_sha256(tg_buf_slice(&sorted), digest);
+    tg_hex(digest, (TG_JWKS_DIGEST - 1) / 2, set->digest);
+    tg_buf_fini(&text);
+    tg_buf_fini(&sorted);
+    free(lines);
+    free(ends);
 }
 
 /* ---- one JWK ---- */
@@ -186,6 +236,7 @@ enum tg_status tg_jwks_parse(struct tg_slice json, bool hmac, struct tg_jwks **o
         add_jwk(set, 0, root, hmac);
     cJSON_ArrayForEach(jwk, keys)
         add_jwk(set, i++, jwk, hmac);
+    make_digest(set);
     *out = set;
 out:
     cJSON_Delete(root);
@@ -324,10 +375,12 @@ enum tg_status tg_jwks_from_pem(struct tg_slice pem, struct tg_jwks **out, struc
     ERR_clear_error();
     if (st == TG_OK && set->count == 0)
         st = tg_fail(err, TG_BAD_INPUT, "no PEM with a public key, a certificate or an unencrypted private key");
-    if (st == TG_OK)
+    if (st == TG_OK) {
+        make_digest(set);
         *out = set;
-    else
+    } else {
         tg_jwks_unref(set);
+    }
     return st;
 }
 
@@ -348,6 +401,7 @@ enum tg_status tg_jwks_from_secret(struct tg_slice secret, struct tg_jwks **out,
         return st;
     *out = set_new(1);
     (*out)->keys[(*out)->count++] = key;
+    make_digest(*out);
     return TG_OK;
 }
 
@@ -387,6 +441,8 @@ tg_algs tg_jwks_algs(const struct tg_jwks *set)
 }
 
 bool tg_jwks_in_turn(const struct tg_jwks *set) { return set->in_turn; }
+
+const char *tg_jwks_digest(const struct tg_jwks *set) { return set->digest; }
 
 size_t tg_jwks_skipped(const struct tg_jwks *set)
 {

@@ -27,6 +27,22 @@
 
 /* ---- the configuration ---- */
 
+/* What every route reads: its policies and the tiers. */
+static inline void bench_know_reads(struct tg_config *c)
+{
+    const struct tg_program *programs[16] = {0};
+
+    for (size_t i = 0; i < c->tiers.count && i + 2 < ARRAY_LEN(programs); i++)
+        programs[2 + i] = c->tiers.items[i].when;
+    for (size_t i = 0; i < tg_routes_count(c->routes); i++) {
+        struct tg_route *route = tg_routes_at(c->routes, i);
+
+        programs[0] = route->policy;
+        programs[1] = route->shadow;
+        route->reads = tg_ppl_reads(programs, ARRAY_LEN(programs), NULL, 0, &c->arena);
+    }
+}
+
 /* Provider "corp" has the signer's keys here; "away" has none at all, as when it was never reached. */
 static inline struct tg_config *bench_config(const struct tg_signer *signer, const char *yaml)
 {
@@ -50,10 +66,13 @@ static inline struct tg_config *bench_config(const struct tg_signer *signer, con
             tg_panic(__FILE__, __LINE__, problems.items[i].text);
     tg_problems_fini(&problems);
     tg_buf_fini(&text);
+    bench_know_reads(c);
+    c->log_facts = true;
+    memcpy(c->policy_set, "0123456789abcdef", sizeof(c->policy_set));
     c->realm = TG_S("tollgate");
     c->timeouts = (struct tg_timeouts){.head_ms = 10000, .body_ms = 10000, .idle_ms = 10000, .connect_ms = 1000,
                                        .first_byte_ms = 1000, .upstream_idle_ms = 1000};
-    c->bounds = (struct tg_bounds){.head = 65536, .uri = 16384, .token = 16384, .fields = 128};
+    c->bounds = (struct tg_bounds){.head = 65536, .uri = 16384, .token = 16384, .fields = 128, .mcp_body = 4096};
     return c;
 }
 

@@ -22,10 +22,19 @@
     "  - {name: not-eve, from: 'https://api.test', prefix: /not-eve, to: 'echo:',\n" \
     "     policy: {allow: {and: [{user: {is: u1}}]}}}\n" \
     "  - {name: boss, from: 'https://api.test', prefix: /boss, to: 'echo:',\n" \
-    "     policy: {allow: {and: [{user: {is: boss}}]}}}\n"
+    "     policy: {allow: {and: [{user: {is: boss}}]}}}\n" \
+    "  - {name: tools, from: 'https://api.test', prefix: /tools, to: 'echo:', max_request_bytes: 90,\n" \
+    "     policy: {allow: {and: [{accept: true}]}, deny: {or: [{mcp_tool: {is: rm}}]}}}\n" \
+    "  - {name: own-tools, from: 'https://api.test', prefix: /own-tools, to: 'echo:',\n" \
+    "     policy: {allow: {and: [{user: {is: u1}}, {mcp_tool: {is: ls}}]}}}\n"
 #define MALFORMED "Authorization: Bearer\r\n"
 #define POST(target, fields, body) "POST " target " HTTP/1.1\r\nHost: api.test\r\n" fields "\r\n" body
 #define TOO_LONG "Content-Length: 9\r\n"
+#define TWO "Content-Length: 2\r\n"
+#define CODED "Content-Encoding: gzip\r\n"
+#define CALL(tool) "{\"jsonrpc\":\"2.0\",\"method\":\"tools/call\",\"params\":{\"name\":\"" tool "\"}}"
+#define CALL_OF_2 "Content-Length: 62\r\n"               /* a tool of two letters */
+_Static_assert(sizeof(CALL("rm")) == 63, "as CALL_OF_2 says");
 
 static struct tg_signer *signer;
 static struct bench bench;
@@ -116,6 +125,19 @@ static const struct {
     {"policy before body size", POST("/boss", BEARER("$GOOD") TOO_LONG, "123456789"), FULL, 403},
     {"no token before body size", POST("/any", TOO_LONG, "123456789"), FULL, 401},
     {"body size", POST("/any", BEARER("$GOOD") TOO_LONG, "123456789"), FULL, 413},
+    /* content that is judged comes between limit and policy */
+    {"a call", POST("/tools", CALL_OF_2, CALL("ls")), FULL, 200},
+    {"another call", POST("/tools", CALL_OF_2, CALL("rm")), FULL, 403},
+    {"no call", POST("/tools", TWO, "{}"), FULL, 400},
+    {"no content", GET("/tools", CODED), FULL, 200},
+    {"limit before content", POST("/tools", TWO, "[]"), ADDRESS, 429},
+    {"token before content", POST("/own-tools", BEARER("$FORGED") TWO, "[]"), FULL, 401},
+    {"login before content", POST("/own-tools", TWO, "[]"), FULL, 401},
+    {"content before policy", POST("/own-tools", BEARER("$EVE") TWO, "[]"), FULL, 400},
+    {"policy with content", POST("/own-tools", BEARER("$EVE") CALL_OF_2, CALL("ls")), FULL, 413},
+    {"coding before size", POST("/tools", CODED "Content-Length: 91\r\n", ""), FULL, 415},
+    {"coding before content", POST("/tools", CODED TWO, "[]"), FULL, 415},
+    {"size before content", POST("/tools", "Content-Length: 91\r\n", ""), FULL, 413},
     {"somebody else's policy", GET("/not-eve", BEARER("$EVE")), FULL, 403},
 };
 

@@ -169,6 +169,8 @@ static const struct {
     {"body too slow", TG_REFUSE_SLOW_BODY, 0, 408, NULL, true, 4},
     {"body framing", TG_REFUSE_BODY_FRAMING, 0, 400, NULL, true, 3},
     {"body too large", TG_REFUSE_BODY_SIZE, 0, 413, NULL, true, 8},
+    {"content nobody can judge", TG_REFUSE_CONTENT_CODING, 0, 415, NULL, false, 3},
+    {"a call with two readings", TG_REFUSE_MALFORMED_CALL, 0, 400, NULL, false, 3},
     {"TRACE and CONNECT", TG_REFUSE_METHOD, 0, 405, NULL, true, 12},
     {"no route: 404, whoever asks", TG_REFUSE_NO_ROUTE, 0, 404, NULL, false, 5},
     {"RFC 6750 §3.1 invalid_request is 400", TG_REFUSE_CREDENTIAL, 0, 400, request_error, true, 3},
@@ -219,6 +221,7 @@ static void every_refusal_in_every_format(void **state)
             CHECK(why, answer_says(a, "Content-Type", type));
             CHECK(why, answer_says(a, "Cache-Control", "no-store"));
             CHECK(why, (a->status == 405) == (answer_field(a, "Allow") != NULL));
+            CHECK(why, (a->status == 415) == answer_says(a, "Accept-Encoding", "identity"));
             CHECK(why, (a->status == 429) == answer_says(a, "Retry-After", "60"));
             CHECK(why, (a->status == 503) == answer_says(a, "Retry-After", "5"));
             CHECK(why, t.said_length == t.body_len && t.body_len == strlen(a->body));

@@ -456,6 +456,54 @@ static void pem_several(void **state)
     EVP_PKEY_free(ca);
 }
 
+#define SECRET_A "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
+#define SECRET_B "MTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjA"
+#define OCT(k, kid) "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"" kid "\",\"k\":\"" k "\"}]}"
+
+/* Sets with other keys have other digests; the order, and what is skipped, is of no meaning. */
+static void digests(void **state)
+{
+    static const char *const differ[] = {
+        "{\"keys\":[]}",
+        "{\"keys\":[{" A3_MEMBERS "}]}",
+        "{\"keys\":[{" A3_MEMBERS ",\"kid\":\"a\"}]}",
+        "{\"keys\":[{" A3_MEMBERS ",\"kid\":\"b\"}]}",
+        "{\"keys\":[{" A3_MEMBERS ",\"kid\":\"a\"},{" A2_MEMBERS "}]}",
+        "{\"keys\":[{" A2_MEMBERS "}]}",
+        OCT(SECRET_A, "a"),
+        OCT(SECRET_A, "b"),
+    };
+    static const char *const same[][2] = {
+        {"{\"keys\":[{" A3_MEMBERS "},{" A2_MEMBERS "}]}", "{\"keys\":[{" A2_MEMBERS "},{" A3_MEMBERS "}]}"},
+        {"{\"keys\":[{" A3_MEMBERS "}]}", "{\"keys\":[{" A3_MEMBERS ",\"zz\":1},{\"kty\":\"AKP\"}]}"},
+        {"{\"keys\":[{" A3_MEMBERS "}]}", "{" A3_MEMBERS "}"},
+        {OCT(SECRET_A, "a"), OCT(SECRET_B, "a")},        /* nothing about a secret can be guessed from it */
+    };
+    struct tg_jwks *sets[ARRAY_LEN(differ)], *a, *b;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(differ); i++) {
+        sets[i] = parse(differ[i], true);
+        assert_int_equal(strlen(tg_jwks_digest(sets[i])), TG_JWKS_DIGEST - 1);
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(tg_jwks_digest(sets[k]), tg_jwks_digest(sets[i]));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(differ); i++)
+        tg_jwks_unref(sets[i]);
+    for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+        a = parse(same[i][0], true);
+        b = parse(same[i][1], true);
+        assert_string_equal(tg_jwks_digest(a), tg_jwks_digest(b));
+        tg_jwks_unref(a);
+        tg_jwks_unref(b);
+    }
+    assert_int_equal(tg_jwks_from_secret(TG_S("0123456789abcdef0123456789abcdef"), &a, NULL), TG_OK);
+    assert_int_equal(tg_jwks_from_secret(TG_S("1123456789abcdef0123456789abcdef"), &b, NULL), TG_OK);
+    assert_string_equal(tg_jwks_digest(a), tg_jwks_digest(b));
+    tg_jwks_unref(a);
+    tg_jwks_unref(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +512,7 @@ int main(void)
         cmocka_unit_test(secrets),    cmocka_unit_test(printed_again),
         cmocka_unit_test(covering),   cmocka_unit_test(pem_forms),
         cmocka_unit_test(pem_others), cmocka_unit_test(pem_several),
+        cmocka_unit_test(digests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
