@@ -5,22 +5,23 @@
  * remote provider are fetched, but only once a token of that issuer is to be verified.
  */
 #include "boot/commands.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "boot/options.h"
 #include "boot/settings.h"
-#include "auth/authn.h"
 #include "explain.h"
-#include "fetched_keys.h"
+#include "http/content.h"
+#include "lone_policy.h"
 #include "token_check.h"
 #include <stdio.h>
-#include <unistd.h>
 
 #define FILE_BYTES ((size_t)4 << 20)
-#define CREDENTIALS 4
+#define HTTPS_PORT 443                                   /* of a request over TLS that says none */
 
 enum { OPT_METHOD = TG_OPT_FIRST_OWN, OPT_URL, OPT_HOST, OPT_PATH, OPT_SOURCE_IP, OPT_HEADER, OPT_TOKEN, OPT_CLAIMS,
-       OPT_CLIENT_CERT, OPT_CLIENT_CERT_INVALID, OPT_POLICY, OPT_JSON, OPT_BATCH };
+       OPT_CLIENT_CERT, OPT_CLIENT_CERT_INVALID, OPT_TIME, OPT_BODY, OPT_POLICY, OPT_JSON, OPT_BATCH,
+       OPT_CRITERIA };
 static const struct tg_option options[] = {
     TG_OPTION_CONFIG,
     {OPT_POLICY, 'p', "policy", "FILE", "judge by this PPL document alone, without a configuration"},
@@ -34,18 +35,23 @@ static const struct tg_option options[] = {
     {OPT_CLAIMS, 0, "claims", "JSON | @FILE", "instead of a token: its claims, as if verified"},
     {OPT_CLIENT_CERT, 0, "client-cert", "FILE | none", "the client's certificate (PEM), taken as valid"},
     {OPT_CLIENT_CERT_INVALID, 0, "client-cert-invalid", NULL, "as if the client CA had not signed --client-cert"},
+    {OPT_BODY, 0, "body", "TEXT | @FILE", "the content, for policies that ask which tool it calls (mcp_tool)"},
+    {OPT_TIME, 0, "time", "RFC3339", "as if it were then, for tokens too: 2026-11-21T10:00:00Z"},
     {OPT_JSON, 'j', "json", NULL, "answer as JSON"},
     {OPT_BATCH, 0, "batch", NULL,
      "one JSON object a line on standard input: {ppl | ppl_yaml | policies | route, request}"},
+    {OPT_CRITERIA, 0, "criteria", NULL, "the criteria of the policy language, their matchers and reasons, as Markdown"},
 };
 static const struct tg_usage usage = {
     .command = "explain",
     .line = "[-c FILE | --policy FILE] [--url URL] [--token T | --claims JSON] [--client-cert FILE] [--json]  |  "
-            "--batch",
+            "--batch  |  --criteria",
     .about =
-        "Shows the route of a request, who is calling, the tier, every criterion with the value it saw, the reasons\n"
-        "and the status. Ends with 0 when the request is allowed, else with 1. Nothing is sent; only keys at hand\n"
-        "are used. --batch judges policies: one line out for each line in.",
+        "Shows the route of a request, who is calling, what is counted, every criterion with the value it saw\n"
+        "(* marks those that decided), what is in shadow mode, the answer, and in the last line the status and\n"
+        "why. Ends with 0 when the request is allowed, else with 1. Nothing is sent but a question for the keys\n"
+        "of a token's provider. --batch judges policies: one line out for each line in. A request that was\n"
+        "logged is explained by `tollgate why`.",
     .options = options,
     .option_count = ARRAY_LEN(options),
     .examples = "  tollgate explain -c tollgate.yaml --url http://orders.example.com/api/1 --claims '{\"sub\":\"u1\",\n"
@@ -56,16 +62,15 @@ static const struct tg_usage usage = {
 
 struct explaining {
     struct tg_options o;
-    const char *config, *policy_file, *url, *host, *path, *token, *claims, *client_cert;
-    bool json, batch, client_cert_invalid;
+    const char *config, *policy_file, *url, *host, *path, *token, *claims, *client_cert, *body;
+    bool json, batch, criteria, client_cert_invalid;
+    struct tg_buf content;                               /* of --body */
     struct tg_arena arena;
     struct explain_request request;
     struct tg_settings settings;
-    struct tg_tree *policy_tree;
+    struct lone_policy policy;
     struct tg_claims *identity;
     struct tg_facts facts;
-    const struct tg_route *route;
-    const struct tg_program *program;
     struct explain_result result;
 };
 
@@ -102,12 +107,18 @@ static bool take_option(struct explaining *e, int id, const char *value)
     case OPT_CLAIMS: e->claims = value; break;
     case OPT_CLIENT_CERT: e->client_cert = value; break;
     case OPT_CLIENT_CERT_INVALID: e->client_cert_invalid = true; break;
+    case OPT_BODY: e->body = value; break;
     case OPT_JSON: e->json = true; break;
     case OPT_BATCH: e->batch = true; break;
+    case OPT_CRITERIA: e->criteria = true; break;
     case OPT_HEADER: return take_header(e, value);
     case OPT_SOURCE_IP:
         if (!tg_ip_parse(tg_slice_str(value), &e->request.source_ip))
             return wrong(e, "--source-ip", "must be an IP address");
+        break;
+    case OPT_TIME:
+        if (!tg_clock_parse(tg_slice_str(value), &e->request.wall_ms))
+            return wrong(e, "--time", "must be RFC 3339, as in 2026-11-21T10:00:00Z");
     }
     return true;
 }
@@ -145,7 +156,7 @@ static bool read_options(struct explaining *e, int argc, char **argv)
     if (tg_options_extra(&e->o, 0) || !take_url(e))
         return false;
     if (e->batch && (e->config || e->policy_file || e->url || e->host || e->path || e->token || e->claims ||
-                     e->client_cert))
+                     e->client_cert || e->body))
         return wrong(e, "--batch", "stands alone: each line says its policy and its request");
     if (e->client_cert_invalid && !(e->client_cert && strcmp(e->client_cert, "none") != 0))
         return wrong(e, "--client-cert-invalid", "needs the certificate: --client-cert FILE");
@@ -160,29 +171,16 @@ static bool read_options(struct explaining *e, int argc, char **argv)
 
 /* ---- the policy ---- */
 
-/* A PPL document, bare or as the `ppl` of a named policy. */
 static bool load_policy(struct explaining *e)
 {
-    struct tg_ppl_builder *builder = tg_ppl_builder_new(&e->arena);
+    unsigned flags = LONE_POLICY_WARNS | (e->client_cert ? 0 : LONE_POLICY_WITHOUT_CA);
     struct tg_problems problems = {0};
-    struct tg_buf text = {0};
-    const cJSON *doc;
-    struct tg_err err;
-    bool ok = false;
 
-    if (tg_file_read(e->policy_file, FILE_BYTES, &text, &err) != TG_OK ||
-        tg_tree_parse(e->policy_file, tg_buf_slice(&text), &e->policy_tree, &err) != TG_OK) {
-        tg_problem_add(&problems, false, "%s", err.text);
-    } else {
-        tg_ppl_set_client_ca(builder, e->client_cert != NULL);
-        doc = tg_json_get(e->policy_tree->root, "ppl");
-        ok = tg_ppl_add(builder, e->policy_tree, doc ? doc : e->policy_tree->root, "policy", &problems);
-    }
-    e->program = tg_ppl_finish(builder);
+    lone_policy_read(e->policy_file, flags, &e->arena, &e->policy, &problems);
+    e->result.program = e->policy.program;
     tg_problems_print(&problems, false);
     tg_problems_fini(&problems);
-    tg_buf_fini(&text);
-    return ok;
+    return e->policy.program != NULL;
 }
 
 static bool load_config(struct explaining *e)
@@ -192,6 +190,7 @@ static bool load_config(struct explaining *e)
 
     tg_problems_print(&problems, true);
     tg_problems_fini(&problems);
+    e->result.config = e->settings.config;
     return ok;
 }
 
@@ -221,17 +220,22 @@ static bool read_client_cert(struct explaining *e)
     return st == TG_OK || wrong(e, "--client-cert", err.text);
 }
 
+/* What stands there, or in the @FILE. */
+static enum tg_status read_text(const char *given, struct tg_buf *out, struct tg_err *err)
+{
+    if (given[0] == '@')
+        return tg_file_read(given + 1, FILE_BYTES, out, err);
+    tg_buf_adds(out, given);
+    return TG_OK;
+}
+
 static bool read_claims(struct explaining *e)
 {
     struct tg_buf text = {0};
     cJSON *json = NULL;
     struct tg_err err;
-    enum tg_status st = TG_OK;
+    enum tg_status st = read_text(e->claims, &text, &err);
 
-    if (e->claims[0] == '@')
-        st = tg_file_read(e->claims + 1, FILE_BYTES, &text, &err);
-    else
-        tg_buf_adds(&text, e->claims);
     if (st == TG_OK)
         st = tg_json_parse(tg_buf_slice(&text), NULL, &json, &err);
     tg_buf_fini(&text);
@@ -248,89 +252,18 @@ static bool read_claims(struct explaining *e)
     return true;
 }
 
-static const struct tg_provider *provider_of(const struct explaining *e, const cJSON *claims)
-{
-    const struct tg_providers *providers = &e->settings.config->providers;
-    struct tg_slice issuer;
-
-    if (tg_json_str(tg_json_get(claims, "iss"), &issuer))
-        for (size_t i = 0; i < providers->count; i++)
-            if (tg_slice_eq(providers->items[i].issuer, issuer))
-                return &providers->items[i];
-    return NULL;
-}
-
-static bool is_allowed(const struct explaining *e, const struct tg_provider *p)
-{
-    return e->route->providers >> (p - e->settings.config->providers.items) & 1;
-}
-
-static void refuse_token(struct explaining *e, unsigned status, struct tg_slice why)
-{
-    e->result.token_problem = tg_arena_dup(&e->arena, why);
-    e->result.status = status;
-    e->result.stopped = status == 401 ? "unauthenticated: the token is refused" : "the token cannot be verified";
-}
-
-/* As on a request: form, issuer, signature, claims. */
-static void verify_token(struct explaining *e, struct tg_slice token)
-{
-    struct token_check c;
-    const struct tg_provider *p = NULL;
-    struct tg_jwks *keys = NULL;
-    struct tg_err err = {0};
-
-    if (!token_check_open(&c, token, false, &e->arena))
-        refuse_token(e, 401, tg_slice_str(c.err.text));
-    else if (!(p = provider_of(e, c.claims)))
-        refuse_token(e, 401, TG_S("no configured provider has its issuer"));
-    else if (!is_allowed(e, p))
-        refuse_token(e, 401, tg_arena_printf(&e->arena, "the route does not take tokens of provider " TG_S_FMT,
-                                             TG_S_ARG(p->name)));
-    else if (tg_fetched_keys(p, &keys, &err) != TG_OK)
-        refuse_token(e, 503, tg_slice_str(err.text));
-    else if (!token_check_signature(&c, keys, p->algs) ||
-             !token_check_claims(&c, &p->rules, e->request.wall_ms / 1000))
-        refuse_token(e, 401, tg_arena_printf(&e->arena, "%s (%s)", c.err.text, token_step_rule(c.broken)));
-    else if (!(e->identity = tg_claims_new(cJSON_Duplicate(c.claims, true))))
-        refuse_token(e, 401, TG_S("its claims are too large"));
-    else
-        e->result.identity_from = "token";
-    if (p)
-        e->result.provider = p->name;
-    tg_jwks_unref(keys);
-    token_check_fini(&c);
-}
-
-/* The Authorization fields of --header, with --token as one more. False when the credential itself is refused. */
+/* The Authorization fields of --header, with --token as one more. False: --token cannot be read. */
 static bool read_credential(struct explaining *e)
 {
-    const struct tg_head *h = &e->request.head;
-    struct tg_slice values[CREDENTIALS];
-    struct tg_credential credential;
     struct tg_buf token = {0};
     struct tg_err err;
-    size_t count = 0;
+    bool ok = !e->token || token_read(e->token, &token, &err) == TG_OK;
 
-    if (e->token) {
-        if (token_read(e->token, &token, &err) != TG_OK) {
-            tg_buf_fini(&token);
-            return wrong(e, "--token", err.text);
-        }
-        values[count++] = tg_arena_printf(&e->arena, "Bearer " TG_S_FMT, TG_S_ARG(tg_buf_slice(&token)));
-        tg_buf_fini(&token);
-    }
-    for (unsigned i = 0; i < h->field_count && count < CREDENTIALS; i++)
-        if (h->fields[i].id == TG_FIELD_AUTHORIZATION)
-            values[count++] = h->fields[i].value;
-    tg_credential_classify(values, count, e->request.query, e->settings.config->bounds.token, &credential);
-    if (credential.kind == TG_CREDENTIAL_MALFORMED) {
-        refuse_token(e, 400, tg_slice_str(credential.what));
-        e->result.stopped = "malformed credential";
-    } else if (credential.kind == TG_CREDENTIAL_BEARER) {
-        verify_token(e, credential.token);
-    }
-    return true;
+    if (ok)
+        explain_token(&e->result, e->token ? tg_slice(tg_buf_cstr(&token), token.len) : (struct tg_slice){0},
+                      &e->arena, &e->identity);
+    tg_buf_fini(&token);
+    return ok || wrong(e, "--token", err.text);
 }
 
 static void take_identity(struct explaining *e)
@@ -342,100 +275,94 @@ static void take_identity(struct explaining *e)
     if (!e->identity)
         return;
     explain_identity(e->identity, &e->facts);
-    if (!e->settings.config || !(p = provider_of(e, tg_claims_json(e->identity))))
+    tg_json_str(tg_json_get(tg_claims_json(e->identity), "iss"), &e->result.issuer);
+    if (!e->settings.config || !(p = tg_providers_of_issuer(&e->settings.config->providers, e->result.issuer)))
         return;
     e->facts.groups_claim = p->groups_claim;
     e->result.provider = p->name;
 }
 
-/* ---- the decision ---- */
+/* ---- the content ---- */
 
-static void stop(struct explaining *e, unsigned status, const char *why)
+/* Nobody is let in, whatever he sends: then the content is not looked at. */
+static bool is_refused_anyway(struct explaining *e)
 {
-    e->result.status = status;
-    e->result.stopped = why;
+    struct tg_fact_set but_content = {.facts = ~TG_FACT_BIT(TG_FACT_MCP_TOOL)};
+    struct tg_facts facts = e->facts;
+    struct tg_verdict verdict;
+
+    if (facts.identity)
+        return false;
+    facts.known = &but_content;
+    tg_ppl_trace(e->result.program, &facts, &e->arena, &verdict);
+    return !verdict.undecided && verdict.decision == TG_UNAUTHENTICATED;
 }
+
+static void judge_content(struct explaining *e)
+{
+    struct explain_result *r = &e->result;
+    bool applied = tg_ppl_reads_fact(r->program, TG_FACT_MCP_TOOL);
+    struct tg_slice body = tg_buf_slice(&e->content);
+    enum tg_refusal refusal = TG_REFUSE_NONE;
+    struct tg_err err = {0};
+
+    r->reads_body = applied || (r->route && tg_ppl_reads_fact(r->route->shadow, TG_FACT_MCP_TOOL));
+    if (!r->reads_body || body.len == 0 || is_refused_anyway(e))
+        return;
+    if (!tg_content_is_plain(&e->request.head)) {
+        refusal = TG_REFUSE_CONTENT_CODING;
+        tg_fail(&err, TG_BAD_INPUT, "it is compressed or in another charset");
+    } else if (r->config && body.len > r->config->bounds.mcp_body) {
+        refusal = TG_REFUSE_BODY_SIZE;
+        tg_fail(&err, TG_LIMIT, "it is larger than limits.mcp_body, %zu bytes", (size_t)r->config->bounds.mcp_body);
+    } else if (explain_body(body, &e->arena, &e->facts, &err) != TG_OK) {
+        refusal = TG_REFUSE_MALFORMED_CALL;
+    }
+    if (refusal == TG_REFUSE_NONE)
+        return;
+    r->body_problem = tg_arena_str(&e->arena, tg_slice_str(err.text));
+    if (applied)
+        explain_stop(r, refusal, NULL);
+}
+
+/* ---- the decision ---- */
 
 /* False: it is over before anybody is asked who is calling. */
 static bool find_route(struct explaining *e)
 {
     struct explain_request *r = &e->request;
     unsigned method = tg_method_id(r->method);
+    const struct tg_config *config = e->settings.config;
     struct tg_err err;
 
     if (explain_path(r, &e->arena, &err) != TG_OK) {
-        stop(e, 400, tg_arena_printf(&e->arena, "bad request: %s", err.text).ptr);
+        explain_stop(&e->result, TG_REFUSE_PATH, tg_arena_printf(&e->arena, "bad request: %s", err.text).ptr);
         return false;
     }
     if (method == TG_METHOD_CONNECT || method == TG_METHOD_TRACE) {
-        stop(e, 405, "CONNECT and TRACE are not taken");
+        explain_stop(&e->result, TG_REFUSE_METHOD, NULL);
         return false;
     }
-    if (e->policy_file)
-        return true;
-    switch (tg_routes_find(e->settings.config->routes, r->host, r->port, r->canonical, &e->arena, &e->route)) {
-    case TG_ROUTE_NONE:
-        stop(e, 404, "no route matches this host and path");
-        return false;
-    case TG_ROUTE_AMBIGUOUS:
-        stop(e, 400, "an upstream may read this path as another route's");
-        return false;
-    case TG_ROUTE_FOUND:
-        break;
-    }
-    e->result.has_route = true;
-    e->result.route = e->route->name;
-    if (e->route->target_count > 0)
-        e->result.target = e->route->targets[0].text;
-    e->program = e->route->policy;
-    return true;
-}
-
-static void find_tier(struct explaining *e)
-{
-    const struct tg_tiers *tiers = &e->settings.config->tiers;
-    const struct tg_tier *tier = e->identity ? tg_tiers_pick(tiers, &e->facts) : &tiers->unauthenticated;
-
-    if (!tiers->off && tier)
-        e->result.tier = tg_arena_printf(&e->arena, TG_S_FMT ": %u requests in %u s%s", TG_S_ARG(tier->name),
-                                         tier->limit,
-                                         tier->window_s, tiers->shadow ? ", not enforced" : "");
-}
-
-static void decide(struct explaining *e)
-{
-    struct explain_result *r = &e->result;
-    const struct tg_policy_text *text;
-
-    r->trace = tg_ppl_trace(e->program, &e->facts, &e->arena, &r->verdict);
-    r->judged = true;
-    r->status = explain_status(r->verdict.decision);
-    if (!e->route || r->verdict.policy < 0 || (size_t)r->verdict.policy >= e->route->policy_count || r->status == 200)
-        return;
-    text = &e->route->policy_texts[r->verdict.policy];
-    r->policy = text->name;
-    r->explanation = text->explanation;
-    r->remediation = text->remediation;
+    return e->policy_file ||
+           explain_find_route(&e->result, r->port < 0 && config->tls ? HTTPS_PORT : r->port, &e->arena);
 }
 
 static int print(struct explaining *e)
 {
-    struct tg_buf out = {0};
-    int code;
+    int code = explain_put(&e->result, e->json);
 
-    e->result.request = &e->request;
-    if (e->json)
-        explain_print_json(&e->result, &out);
-    else
-        explain_print_text(&e->result, isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), &out);
-    code = tg_put_out(&out);
     return e->result.status == 200 ? code : TG_EXIT_FAILURE;
 }
 
 static int explain(struct explaining *e)
 {
+    struct tg_err err;
+
+    e->result.request = &e->request;
     if (!(e->policy_file ? load_policy(e) : load_config(e)))
         return TG_EXIT_CONFIG;
+    if (e->body && read_text(e->body, &e->content, &err) != TG_OK)
+        return tg_usage_error(&usage, "--body: %s", err.text);
     if (!read_client_cert(e) || (e->claims && !read_claims(e)))
         return e->o.code;
     if (find_route(e)) {
@@ -443,11 +370,23 @@ static int explain(struct explaining *e)
             return e->o.code;
         take_identity(e);
         if (!e->policy_file)
-            find_tier(e);
+            explain_find_tier(&e->result);
         if (!e->result.stopped)
-            decide(e);
+            judge_content(e);
+        if (!e->result.stopped)
+            explain_judge(&e->result, &e->arena);
     }
     return print(e);
+}
+
+static int print_criteria(void)
+{
+    struct tg_buf text = {0};
+
+    tg_ppl_describe(&text);
+    fwrite(text.data, 1, text.len, stdout);
+    tg_buf_fini(&text);
+    return 0;
 }
 
 int tg_cmd_explain(int argc, char **argv)
@@ -460,11 +399,12 @@ int tg_cmd_explain(int argc, char **argv)
     if (!read_options(e, argc, argv))
         code = e->o.code;
     else
-        code = e->batch ? explain_batch() : explain(e);
+        code = e->criteria ? print_criteria() : e->batch ? explain_batch() : explain(e);
     explain_request_fini(&e->request);
     tg_claims_free(e->identity);
+    tg_buf_fini(&e->content);
+    lone_policy_fini(&e->policy);
     tg_arena_fini(&e->arena);
-    tg_tree_free(e->policy_tree);
     tg_settings_fini(&e->settings);
     free(e);
     return code;

@@ -1,8 +1,11 @@
 /*
- * explain - what the files behind `tollgate explain` share: a made-up request, and the facts a real one would give.
+ * explain - what the files behind `tollgate explain`, `why` and `replay` share: a request that is made up or was
+ * logged, the facts a real one would give, and the decision told.
  */
 #pragma once
 #include "base/tree.h"
+#include "gate/config.h"
+#include "gate/refusal.h"
 #include "http/message.h"
 #include "policy/ppl.h"
 
@@ -19,7 +22,8 @@ struct explain_request {
     struct tg_head head;                                 /* its fields */
     int64_t wall_ms;
     enum tg_client_cert client_cert;
-    struct tg_cert *certificate;                         /* owned; NULL: none presented, or not known */
+    const struct tg_cert *certificate;                   /* NULL: none presented, or not known */
+    struct tg_cert *own_certificate;                     /* owned: explain_set_certificate */
 };
 
 void explain_request_init(struct explain_request *r);
@@ -34,35 +38,80 @@ enum tg_status explain_add_field(struct explain_request *r, struct tg_slice name
 enum tg_status explain_path(struct explain_request *r, struct tg_arena *arena, struct tg_err *err);
 /* What the client presents: PEM of one certificate. Whether it is valid is another member. */
 enum tg_status explain_set_certificate(struct explain_request *r, struct tg_slice pem, struct tg_err *err);
-/* All but the identity. */
+/* All but the identity and the content. */
 void explain_facts(const struct explain_request *r, struct tg_facts *out);
 /* The identity these claims give: `sub` and `email`, each empty when it is no text. */
 void explain_identity(const struct tg_claims *claims, struct tg_facts *out);
+/* The call in the content. TG_BAD_INPUT: where a policy asks for it such content is answered 400. */
+enum tg_status explain_body(struct tg_slice body, struct tg_arena *arena, struct tg_facts *out, struct tg_err *err);
 
-const char *explain_decision_name(enum tg_decision decision);
 unsigned explain_status(enum tg_decision decision);      /* 200, 403, 401 */
 /* ["email-ok", ...] */
 void explain_reasons_json(tg_reasons reasons, struct tg_buf *out);
 
-/* ---- what was found, told ---- */
-struct explain_result;
-void explain_print_text(const struct explain_result *r, bool colour, struct tg_buf *out);
-void explain_print_json(const struct explain_result *r, struct tg_buf *out);
-
+/* ---- what was found ---- */
+struct log_line;
 struct explain_result {
     const struct explain_request *request;
+    const struct tg_config *config;                      /* NULL: a policy alone */
+    const struct tg_route *route;                        /* NULL: none */
+    const struct tg_refusal_row *refusal;                /* NULL: it is allowed */
     const char *stopped;                                 /* why it is over before the policy; NULL: it is not */
-    struct tg_slice route, target;                       /* ptr NULL: none found; --policy: none */
-    bool has_route;
-    const char *identity_from;                           /* "token", "claims"; NULL: none */
-    struct tg_slice provider, token_problem;             /* ptr NULL: none */
-    const struct tg_facts *facts;
+    unsigned status;
+    const struct tg_facts *facts;                        /* NULL: it was over before anybody was asked */
+    const char *identity_from;                           /* "token", "claims", "log"; NULL: there is none */
+    struct tg_slice issuer, provider, verified;          /* ptr NULL: not known */
+    struct tg_slice token_problem;                       /* why the token is refused; ptr NULL: it is not */
+    bool reads_body;                                     /* a policy asks what the content calls */
+    const char *body_problem;                            /* why it cannot be told; NULL: it can */
+    const struct tg_tier *tier;                          /* NULL: not counted */
+    bool tier_unknown;                                   /* it depends on what was not logged */
+    const struct tg_program *program;
     bool judged;
     struct tg_verdict verdict;
     const struct tg_trace_node *trace;
+    bool shadowed;                                       /* something of the route is in shadow mode */
+    struct tg_verdict shadow_verdict;
+    const struct tg_trace_node *shadow_trace;
     struct tg_slice policy, explanation, remediation;    /* of the policy that explains a refusal */
-    struct tg_slice tier;                                /* "authenticated 1000/1m"; ptr NULL: not counted */
-    unsigned status;
+    struct tg_slice shadow_policy;
+    /* of `why`; then refusal and status are the logged ones */
+    const struct log_line *logged;                       /* NULL: nobody asked yet */
+    bool same_policies;                                  /* the line was decided by what the files say now */
+    enum explain_comparison {
+        EXPLAIN_NOT_COMPARED,                            /* no policy was asked then, or there is no route now */
+        EXPLAIN_EQUAL,
+        EXPLAIN_DIFFERS,
+        EXPLAIN_UNKNOWN,                                 /* it hangs on what was not logged */
+    } compared;
 };
+
+/* The route of `host`, `port` and the canonical path; as on a request. False: the result says why there is none. */
+bool explain_find_route(struct explain_result *r, int port, struct tg_arena *arena);
+/*
+ * Who calls, by the Authorization fields of r->request and one more bearer `token` (ptr NULL: none), as on a request to
+ * r->route. *out: the claims that were verified, for the caller to free; NULL: nobody, or the result is stopped.
+ */
+void explain_token(struct explain_result *r, struct tg_slice token, struct tg_arena *arena, struct tg_claims **out);
+/* The tier of r->facts. */
+void explain_find_tier(struct explain_result *r);
+/* Verdict and trace of r->program, with those of what is in shadow mode. */
+void explain_judge(struct explain_result *r, struct tg_arena *arena);
+/* It is over, and this is why; `why` NULL: the refusal's own words. */
+void explain_stop(struct explain_result *r, enum tg_refusal refusal, const char *why);
+/* Whether all of what `reads` names is known. */
+bool explain_all_known(const struct tg_fact_set *reads, const struct tg_facts *facts);
+
+/* ---- told ---- */
+void explain_print_text(const struct explain_result *r, bool colour, struct tg_buf *out);
+void explain_print_json(const struct explain_result *r, struct tg_buf *out); /* an object, without a newline */
+/* Lines longer than `width` are broken between words; escapes of a terminal take no room. 0: no line is too long. */
+void explain_fold(struct tg_slice text, unsigned width, struct tg_buf *out);
+/* As text to a terminal or a pipe, or as one line of JSON; returns an exit code. */
+int explain_put(const struct explain_result *r, bool json);
+/* "subject u1 of https://idp.example.com", "address 192.0.2.1" */
+void explain_counter(const struct explain_result *r, struct tg_buf *out);
+/* One sentence without an end: why the verdict is what it is. */
+void explain_because(const struct tg_verdict *verdict, const struct tg_trace_node *trace, struct tg_buf *out);
 
 int explain_batch(void);                                 /* standard input to standard output; an exit code */

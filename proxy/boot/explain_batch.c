@@ -4,11 +4,11 @@
  * A line is {ppl | ppl_yaml | policies | route, request}. Each gives exactly one line, whatever it is; nothing of one
  * line is seen by the next.
  */
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "boot/options.h"
 #include "explain.h"
+#include "request_read.h"
 #include "store/route.h"
 #include <stdio.h>
 
@@ -25,137 +25,9 @@ struct line {
     struct tg_tree *tree, *yaml;
     struct tg_route *route;
     struct tg_arena arena;
-    struct tg_claims *claims;
     struct tg_problems problems;
-    struct explain_request request;
+    struct written_request written;
 };
-
-/* A member nobody knows would be a fact that is not looked at. */
-static enum tg_status only_members(const cJSON *object, const char *what, const char *const *names, size_t count,
-                                   struct tg_err *err)
-{
-    const cJSON *member;
-
-    cJSON_ArrayForEach(member, object) {
-        bool known = false;
-        const char *near;
-
-        for (size_t i = 0; i < count && !known; i++)
-            known = strcmp(names[i], member->string) == 0;
-        if (known)
-            continue;
-        near = tg_nearest(member->string, names, count);
-        return tg_fail(err, TG_BAD_INPUT, "%s: there is no member \"%.40s\"%s%s%s", what, member->string,
-                       near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-    }
-    return TG_OK;
-}
-
-/* An optional member that is text: absent and null leave *out as it is. */
-static enum tg_status text_member(const cJSON *object, const char *name, struct tg_slice *out, struct tg_err *err)
-{
-    const cJSON *node = tg_json_get(object, name);
-
-    if (node && !cJSON_IsNull(node) && !tg_json_str(node, out))
-        return tg_fail(err, TG_BAD_INPUT, "request.%s: must be text", name);
-    return TG_OK;
-}
-
-/* ---- the request ---- */
-
-static enum tg_status read_headers(struct explain_request *r, const cJSON *headers, struct tg_err *err)
-{
-    const cJSON *member, *item;
-    struct tg_slice value;
-
-    if (!headers || cJSON_IsNull(headers))
-        return TG_OK;
-    if (!cJSON_IsObject(headers))
-        return tg_fail(err, TG_BAD_INPUT, "request.headers: must be an object of name: value");
-    cJSON_ArrayForEach(member, headers) {
-        bool list = cJSON_IsArray(member);
-
-        for (item = list ? member->child : member; item; item = list ? item->next : NULL) {
-            if (!tg_json_str(item, &value))
-                return tg_fail(err, TG_BAD_INPUT, "request.headers: a value must be text, or a list of texts");
-            if (explain_add_field(r, tg_slice_str(member->string), value, err) != TG_OK)
-                return err->status;
-        }
-    }
-    return TG_OK;
-}
-
-static enum tg_status flag_member(const cJSON *object, const char *name, bool *out, struct tg_err *err)
-{
-    const cJSON *node = tg_json_get(object, name);
-
-    if (node && !cJSON_IsNull(node) && !cJSON_IsBool(node))
-        return tg_fail(err, TG_BAD_INPUT, "request.client_cert.%s: must be true or false", name);
-    *out = cJSON_IsTrue(node);
-    return TG_OK;
-}
-
-static enum tg_status read_certificate(struct explain_request *r, const cJSON *cert, struct tg_err *err)
-{
-    static const char *const names[] = {"presented", "ca_configured", "trusted", "pem"};
-    bool presented = false, configured = false, trusted = false;
-    struct tg_slice pem = {0};
-    struct tg_err why;
-
-    if (!cert || cJSON_IsNull(cert))
-        return TG_OK;
-    if (!cJSON_IsObject(cert))
-        return tg_fail(err, TG_BAD_INPUT, "request.client_cert: must be an object");
-    if (only_members(cert, "request.client_cert", names, ARRAY_LEN(names), err) != TG_OK ||
-        flag_member(cert, "presented", &presented, err) != TG_OK ||
-        flag_member(cert, "ca_configured", &configured, err) != TG_OK ||
-        flag_member(cert, "trusted", &trusted, err) != TG_OK || text_member(cert, "pem", &pem, err) != TG_OK)
-        return err->status;
-    if (pem.ptr && !presented)
-        return tg_fail(err, TG_BAD_INPUT, "request.client_cert.pem: this certificate is not presented");
-    if (pem.ptr && explain_set_certificate(r, pem, &why) != TG_OK)
-        return tg_fail(err, TG_BAD_INPUT, "request.client_cert.pem: %s", why.text);
-    if (configured)
-        r->client_cert = !presented ? TG_CLIENT_CERT_MISSING : trusted ? TG_CLIENT_CERT_VALID : TG_CLIENT_CERT_INVALID;
-    return TG_OK;
-}
-
-static enum tg_status read_claims(struct line *l, const cJSON *claims, struct tg_err *err)
-{
-    if (!claims || cJSON_IsNull(claims))
-        return TG_OK;
-    if (!cJSON_IsObject(claims))
-        return tg_fail(err, TG_BAD_INPUT, "request.claims: must be an object, or null for no token");
-    l->claims = tg_claims_new(cJSON_Duplicate(claims, true));
-    return l->claims ? TG_OK : tg_fail(err, TG_LIMIT, "request.claims: too large");
-}
-
-static enum tg_status read_request(struct line *l, const cJSON *node, struct tg_err *err)
-{
-    static const char *const names[] = {"method", "path", "host", "source_ip", "time", "headers", "claims",
-                                        "client_cert"};
-    struct explain_request *r = &l->request;
-    struct tg_slice path = TG_S("/"), host = {0}, ip = {0}, time = {0};
-
-    explain_request_init(r);
-    if (!cJSON_IsObject(node))
-        return tg_fail(err, TG_BAD_INPUT, "request: must be an object");
-    if (only_members(node, "request", names, ARRAY_LEN(names), err) != TG_OK ||
-        text_member(node, "method", &r->method, err) != TG_OK || text_member(node, "path", &path, err) != TG_OK ||
-        text_member(node, "host", &host, err) != TG_OK || text_member(node, "source_ip", &ip, err) != TG_OK ||
-        text_member(node, "time", &time, err) != TG_OK || read_headers(r, tg_json_get(node, "headers"), err) != TG_OK ||
-        read_certificate(r, tg_json_get(node, "client_cert"), err) != TG_OK ||
-        read_claims(l, tg_json_get(node, "claims"), err) != TG_OK)
-        return err->status;
-    explain_set_target(r, path);
-    if (host.len > 0 && explain_set_host(r, host, err) != TG_OK)
-        return tg_fail(err, TG_BAD_INPUT, "request.host: must be host[:port]");
-    if (ip.len > 0 && !tg_ip_parse(ip, &r->source_ip))
-        return tg_fail(err, TG_BAD_INPUT, "request.source_ip: must be an IP address");
-    if (time.ptr && !tg_clock_parse(time, &r->wall_ms))
-        return tg_fail(err, TG_BAD_INPUT, "request.time: must be RFC 3339, as in 2026-11-21T10:00:00Z");
-    return TG_OK;
-}
 
 /* ---- the policy ---- */
 
@@ -227,8 +99,8 @@ static enum tg_status read_policy(struct line *l, const struct tg_program **out,
     const cJSON *root = l->tree->root, *doc = tg_json_get(root, "ppl");
     int forms = 0;
 
-    if (only_members(root, "the line", names, ARRAY_LEN(names), err) != TG_OK)
-        return err->status;
+    if (refuse_unknown_members(l->tree, root, "the line", names, ARRAY_LEN(names), &l->problems) > 0)
+        return first_problem(l, err);
     for (size_t i = 0; i < 4; i++)
         forms += tg_json_get(root, names[i]) != NULL;
     if (forms != 1)
@@ -243,6 +115,14 @@ static enum tg_status read_policy(struct line *l, const struct tg_program **out,
 }
 
 /* ---- one line ---- */
+
+/* Before any policy is asked. */
+static void refuse(struct answer *answer, unsigned status, const struct tg_err *err)
+{
+    answer->decision = "deny";
+    answer->status = status;
+    tg_buf_adds(&answer->error, err->text);
+}
 
 static enum tg_status judge(struct line *l, struct tg_slice text, unsigned number, struct answer *answer,
                             struct tg_err *err)
@@ -259,19 +139,24 @@ static enum tg_status judge(struct line *l, struct tg_slice text, unsigned numbe
         return err->status;
     if (!cJSON_IsObject(l->tree->root))
         return tg_fail(err, TG_BAD_INPUT, "a line must be one JSON object");
-    if (read_policy(l, &program, err) != TG_OK || read_request(l, tg_json_get(l->tree->root, "request"), err) != TG_OK)
+    if (read_policy(l, &program, err) != TG_OK)
         return err->status;
-    if (explain_path(&l->request, &l->arena, err) != TG_OK) {
-        answer->decision = "deny";
-        answer->status = 400;
-        tg_buf_adds(&answer->error, err->text);
+    if (!written_request_read(l->tree, tg_json_get(l->tree->root, "request"), &l->arena, &l->written, &l->problems))
+        return first_problem(l, err);
+    if (explain_path(&l->written.request, &l->arena, err) != TG_OK) {
+        refuse(answer, 400, err);
         return TG_OK;
     }
-    explain_facts(&l->request, &facts);
-    if (l->claims)
-        explain_identity(l->claims, &facts);
+    explain_facts(&l->written.request, &facts);
+    if (l->written.claims)
+        explain_identity(l->written.claims, &facts);
+    if (tg_ppl_reads_fact(program, TG_FACT_MCP_TOOL) &&
+        explain_body(l->written.body, &l->arena, &facts, err) != TG_OK) {
+        refuse(answer, 400, err);
+        return TG_OK;
+    }
     tg_ppl_decide(program, &facts, &verdict);
-    answer->decision = explain_decision_name(verdict.decision);
+    answer->decision = tg_decision_name(verdict.decision);
     answer->status = explain_status(verdict.decision);
     answer->reasons = verdict.reasons;
     return TG_OK;
@@ -307,8 +192,7 @@ static void answer_line(struct tg_slice text, bool too_long, unsigned number, st
         tg_buf_adds(&answer.error, err.text[0] ? err.text : "the line cannot be read");
     write_answer(&answer, out);
     tg_buf_fini(&answer.error);
-    explain_request_fini(&l->request);
-    tg_claims_free(l->claims);
+    written_request_fini(&l->written);
     tg_problems_fini(&l->problems);
     tg_route_fini(l->route);
     tg_arena_fini(&l->arena);

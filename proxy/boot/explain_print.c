@@ -1,15 +1,13 @@
 /*
- * explain_print - what was found, as a tree for people or as JSON for programs.
+ * explain_print - what was found, as a page for people: what was asked, who asks, every policy, and last the status
+ * with the reason in words.
  */
-#include "base/json.h"
-#include "base/log.h"
+#include "base/clock.h"
 #include "explain.h"
+#include "log_line.h"
+#include "terminal.h"
 
-#define RED "\033[31m"
-#define GREEN "\033[32m"
-#define BOLD "\033[1m"
-#define PLAIN "\033[0m"
-#define SHOWN_BYTES 120                                  /* of a value, in the text form */
+#define SHOWN_BYTES 200                                  /* of a value */
 
 struct painter {
     struct tg_buf *out;
@@ -18,7 +16,7 @@ struct painter {
 
 static void paint(const struct painter *p, const char *colour, const char *text)
 {
-    tg_buf_addf(p->out, "%s%s%s", p->colour ? colour : "", text, p->colour ? PLAIN : "");
+    add_coloured(p->out, p->colour, colour, text);
 }
 
 static void label(const struct painter *p, const char *text)
@@ -30,21 +28,15 @@ static void label(const struct painter *p, const char *text)
     tg_buf_fini(&padded);
 }
 
-/* Bytes that came from outside: no control character reaches a terminal. */
-static void add_clean(struct tg_buf *out, struct tg_slice s, size_t max)
+static void clean(const struct painter *p, struct tg_slice text) { tg_trace_clean(p->out, text, SHOWN_BYTES); }
+
+static void line(const struct painter *p, const char *name, struct tg_slice text)
 {
-    size_t len = s.len < max ? s.len : max;
-
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-
-        if (c < ' ' || c == 0x7f)
-            tg_buf_addf(out, "\\x%02x", c);
-        else
-            tg_buf_addc(out, (char)c);
-    }
-    if (len < s.len)
-        tg_buf_adds(out, "...");
+    if (text.len == 0)
+        return;
+    label(p, name);
+    tg_trace_clean(p->out, text, SHOWN_BYTES * 4);
+    tg_buf_adds(p->out, "\n");
 }
 
 static void add_reasons(struct tg_buf *out, tg_reasons reasons)
@@ -55,57 +47,90 @@ static void add_reasons(struct tg_buf *out, tg_reasons reasons)
     for (size_t i = 0; i < count; i++)
         tg_buf_addf(out, "%s%s", i ? ", " : "", names[i]);
     if (count == 0)
-        tg_buf_adds(out, "none");
+        tg_buf_adds(out, "no reason");
 }
 
-/* ---- text ---- */
+/* ---- what the line says ---- */
 
-static void text_criterion(const struct painter *p, const struct tg_trace_node *node)
+static void text_logged_decision(const struct painter *p, const struct log_line *l)
 {
-    struct tg_buf data = {0};
-
-    tg_buf_adds(p->out, node->name);
-    if (node->sub_path.len > 0) {
-        tg_buf_addc(p->out, '/');
-        add_clean(p->out, node->sub_path, SHOWN_BYTES);
+    label(p, "logged");
+    paint(p, tg_slice_eq(l->decision, TG_S("allow")) ? GREEN : RED,
+          tg_slice_eq(l->decision, TG_S("none")) ? "no decision" : tg_slice_eq(l->decision, TG_S("allow")) ? "allow" :
+          tg_slice_eq(l->decision, TG_S("deny")) ? "deny" : tg_slice_eq(l->decision, TG_S("limit")) ? "limit" :
+          "unauthenticated");
+    if (l->judged) {
+        tg_buf_adds(p->out, ", because of ");
+        add_reasons(p->out, l->reasons);
     }
-    tg_json_print(&data, node->data);
-    tg_buf_addc(p->out, ' ');
-    add_clean(p->out, tg_buf_slice(&data), SHOWN_BYTES);
-    tg_buf_adds(p->out, ", saw ");
-    add_clean(p->out, node->saw, SHOWN_BYTES);
-    tg_buf_adds(p->out, " [");
-    add_reasons(p->out, node->reasons);
-    tg_buf_adds(p->out, "]");
-    tg_buf_fini(&data);
+    if (l->policy.len > 0) {
+        tg_buf_adds(p->out, ", by policy ");
+        clean(p, l->policy);
+    }
+    if (l->refused.len > 0) {
+        tg_buf_adds(p->out, ", refused as ");
+        clean(p, l->refused);
+    }
+    if (l->error.len > 0) {
+        tg_buf_adds(p->out, ", error ");
+        clean(p, l->error);
+    }
+    tg_buf_addf(p->out, ", status %u\n", l->status);
 }
 
-static void text_node(const struct painter *p, const struct tg_trace_node *node, unsigned depth)
+static void text_policy_set(const struct painter *p, const struct explain_result *r)
 {
-    for (unsigned i = 0; i < depth; i++)
-        tg_buf_adds(p->out, "  ");
-    paint(p, node->value ? GREEN : RED, node->value ? "yes " : "no  ");
-    if (node->kind == TG_TRACE_CRITERION)
-        text_criterion(p, node);
-    else
-        add_clean(p->out, tg_slice_str(node->name), SHOWN_BYTES);
-    tg_buf_adds(p->out, "\n");
-    for (const struct tg_trace_node *child = node->children; child; child = child->next)
-        text_node(p, child, depth + 1);
+    const struct log_line *l = r->logged;
+
+    label(p, "files");
+    if (r->same_policies) {
+        tg_buf_adds(p->out, "the routes, policies and tiers that decided it\n");
+        return;
+    }
+    if (l->policy_set.ptr) {
+        paint(p, YELLOW, "not those that decided it");
+        tg_buf_adds(p->out, ": policy_set was ");
+        clean(p, l->policy_set);
+        tg_buf_addf(p->out, ", is %s; what follows is what the files say now\n", r->config->policy_set);
+    } else {
+        paint(p, YELLOW, "perhaps not those that decided it");
+        tg_buf_adds(p->out, ": the line has no policy_set; what follows is what the files say now\n");
+    }
 }
+
+static void text_logged(const struct painter *p, const struct explain_result *r)
+{
+    const struct log_line *l = r->logged;
+    char when[TG_TIME_TEXT];
+
+    tg_clock_format(l->request.wall_ms, when);
+    label(p, "id");
+    clean(p, l->request_id.ptr ? l->request_id : TG_S("none"));
+    tg_buf_addf(p->out, ", %s\n", when);
+    text_logged_decision(p, l);
+    text_policy_set(p, r);
+    if (!l->has_facts && l->judged)
+        line(p, "missing", TG_S("the facts of the token: access_log.facts was off, or tollgate older than them"));
+    if (l->omitted) {
+        label(p, "missing");
+        clean(p, tg_slice_str(l->omitted));
+        tg_buf_adds(p->out, ": too large to be logged\n");
+    }
+}
+
+/* ---- the request ---- */
 
 static void text_request(const struct painter *p, const struct explain_request *r)
 {
     char ip[TG_IP_TEXT];
 
     label(p, "request");
-    add_clean(p->out, r->method, SHOWN_BYTES);
+    clean(p, r->method.ptr ? r->method : TG_S("(not logged)"));
     tg_buf_addc(p->out, ' ');
-    if (r->host.len > 0)
-        add_clean(p->out, r->host, SHOWN_BYTES);
+    clean(p, r->host);
     if (r->port >= 0)
         tg_buf_addf(p->out, ":%d", r->port);
-    add_clean(p->out, r->path, SHOWN_BYTES);
+    clean(p, r->path);
     if (r->source_ip.family) {
         tg_ip_format(&r->source_ip, ip);
         tg_buf_addf(p->out, " from %s", ip);
@@ -113,7 +138,7 @@ static void text_request(const struct painter *p, const struct explain_request *
     tg_buf_adds(p->out, "\n");
     if (r->decoded.ptr && !tg_slice_eq(r->decoded, r->path)) {
         label(p, "path");
-        add_clean(p->out, r->decoded, SHOWN_BYTES);
+        clean(p, r->decoded);
         tg_buf_adds(p->out, " is what policies see\n");
     }
 }
@@ -124,7 +149,7 @@ static void text_client(const struct painter *p, const struct explain_request *r
         return;
     label(p, "client");
     if (r->certificate) {
-        add_clean(p->out, r->certificate->subject, SHOWN_BYTES);
+        clean(p, r->certificate->subject);
         tg_buf_addf(p->out, "%sSHA-256 %.16s..., ", r->certificate->subject.len > 0 ? ", " : "",
                     r->certificate->fingerprint);
     }
@@ -136,204 +161,272 @@ static void text_client(const struct painter *p, const struct explain_request *r
     tg_buf_adds(p->out, "\n");
 }
 
+static void text_route(const struct painter *p, const struct explain_result *r)
+{
+    if (!r->route)
+        return;
+    label(p, "route");
+    clean(p, r->route->name);
+    for (size_t i = 0; i < r->route->target_count; i++) {
+        tg_buf_adds(p->out, i ? " or " : " to ");
+        clean(p, r->route->targets[i].text);
+    }
+    tg_buf_adds(p->out, "\n");
+}
+
+/* ---- who calls ---- */
+
+static void text_source(const struct painter *p, const struct explain_result *r)
+{
+    if (strcmp(r->identity_from, "claims") == 0)
+        tg_buf_adds(p->out, ", by claims that were given, not verified");
+    else
+        tg_buf_addf(p->out, ", by %s", strcmp(r->identity_from, "log") == 0 ? "the token of the request" : "token");
+    if (r->provider.len > 0) {
+        tg_buf_adds(p->out, ", provider ");
+        clean(p, r->provider);
+    }
+    tg_buf_adds(p->out, "\n");
+    line(p, "verified", r->verified);
+}
+
 static void text_identity(const struct painter *p, const struct explain_result *r)
 {
     label(p, "identity");
     if (r->token_problem.ptr) {
         paint(p, RED, "none: the token is refused: ");
-        add_clean(p->out, r->token_problem, SHOWN_BYTES * 3);
+        tg_trace_clean(p->out, r->token_problem, SHOWN_BYTES * 3);
     } else if (!r->identity_from) {
         tg_buf_adds(p->out, "none: no token");
     } else {
         tg_buf_adds(p->out, "user ");
-        add_clean(p->out, r->facts->user, SHOWN_BYTES);
+        clean(p, r->facts->user);
         if (r->facts->email.len > 0) {
             tg_buf_adds(p->out, ", email ");
-            add_clean(p->out, r->facts->email, SHOWN_BYTES);
+            clean(p, r->facts->email);
         }
-        tg_buf_addf(p->out, ", by %s", r->identity_from);
-        if (r->provider.ptr) {
-            tg_buf_adds(p->out, ", provider ");
-            add_clean(p->out, r->provider, SHOWN_BYTES);
-        }
-    }
-    tg_buf_adds(p->out, "\n");
-}
-
-static void text_line(const struct painter *p, const char *name, struct tg_slice text)
-{
-    if (!text.ptr || text.len == 0)
+        text_source(p, r);
         return;
-    label(p, name);
-    add_clean(p->out, text, SHOWN_BYTES * 4);
+    }
     tg_buf_adds(p->out, "\n");
 }
 
-static void text_verdict(const struct painter *p, const struct explain_result *r)
+static void text_tier(const struct painter *p, const struct explain_result *r)
 {
-    bool allowed = r->status == 200;
+    const struct log_line *l = r->logged;
 
-    label(p, "decision");
-    if (r->stopped) {
-        paint(p, RED, r->stopped);
+    if (!r->tier && !r->tier_unknown)
+        return;
+    label(p, "tier");
+    if (r->tier_unknown) {
+        tg_buf_adds(p->out, "(not logged what it hangs on)");
     } else {
-        paint(p, allowed ? GREEN : RED, explain_decision_name(r->verdict.decision));
-        tg_buf_adds(p->out, ", because of ");
-        add_reasons(p->out, r->verdict.reasons);
+        clean(p, r->tier->name);
+        tg_buf_addf(p->out, ": %u requests in %u s%s", r->tier->limit, r->tier->window_s,
+                    r->config->tiers.shadow ? ", counted and not enforced" : "");
+    }
+    if (l && l->tier.len > 0 && l->remaining >= 0) {
+        tg_buf_adds(p->out, "; logged: ");
+        clean(p, l->tier);
+        tg_buf_addf(p->out, ", %lld of %lld left", (long long)l->remaining, (long long)l->limit);
     }
     tg_buf_adds(p->out, "\n");
-    if (!allowed && r->judged) {
-        text_line(p, "policy", r->policy);
-        text_line(p, "says", r->explanation);
-        text_line(p, "do", r->remediation);
+    label(p, "counts");
+    explain_counter(r, p->out);
+    tg_buf_adds(p->out, "\n");
+}
+
+static void text_content(const struct painter *p, const struct explain_result *r)
+{
+    if (!r->reads_body || !r->facts)
+        return;
+    label(p, "content");
+    if (r->body_problem) {
+        paint(p, RED, "cannot be judged: ");
+        clean(p, tg_slice_str(r->body_problem));
+    } else if (r->facts->known && !(r->facts->known->facts & TG_FACT_BIT(TG_FACT_MCP_TOOL))) {
+        tg_buf_adds(p->out, "(not logged)");
+    } else if (r->facts->mcp_tool_call) {
+        tg_buf_adds(p->out, "calls the tool ");
+        clean(p, r->facts->mcp_tool);
+    } else {
+        tg_buf_adds(p->out, "calls no tool");
     }
+    tg_buf_adds(p->out, "\n");
+}
+
+/* ---- what is decided ---- */
+
+static void text_outcome(const struct painter *p, const struct tg_verdict *v, const struct tg_trace_node *trace)
+{
+    if (v->undecided) {
+        paint(p, YELLOW, "cannot be told");
+        tg_buf_adds(p->out, ": ");
+        explain_because(v, trace, p->out);
+        return;
+    }
+    paint(p, v->decision == TG_ALLOW ? GREEN : RED, tg_decision_name(v->decision));
+    tg_buf_adds(p->out, ", because of ");
+    add_reasons(p->out, v->reasons);
+    if (v->unknown)
+        tg_buf_adds(p->out, " (and perhaps more: not all was logged)");
+}
+
+static void text_policies(const struct painter *p, const struct explain_result *r)
+{
+    label(p, "policies");
+    tg_buf_adds(p->out, !r->trace ? "none, which denies\n" : r->verdict.undecided ? "\n" : "(* decided)\n");
+    tg_trace_text(r->trace, 1, p->colour, p->out);
+}
+
+static bool is_among(const struct tg_trace_node *policy, const struct tg_trace_node *others)
+{
+    for (; others; others = others->next) {
+        if (strcmp(others->name, policy->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Those that are applied too are not told twice. */
+static void text_shadow(const struct painter *p, const struct explain_result *r)
+{
+    if (!r->shadowed)
+        return;
+    label(p, "shadow");
+    tg_buf_adds(p->out, r->route->shadow_mode ? "the route is not enforced; if it were: "
+                                              : "policies that are not applied; if they were: ");
+    text_outcome(p, &r->shadow_verdict, r->shadow_trace);
+    tg_buf_adds(p->out, "\n");
+    for (const struct tg_trace_node *n = r->shadow_trace; n; n = n->next) {
+        struct tg_trace_node alone = *n;
+
+        alone.next = NULL;
+        if (!is_among(n, r->trace))
+            tg_trace_text(&alone, 1, p->colour, p->out);
+    }
+}
+
+static void text_decision(const struct painter *p, const struct explain_result *r)
+{
+    label(p, r->compared == EXPLAIN_DIFFERS ? "now" : "decision");
+    if (r->compared == EXPLAIN_DIFFERS)
+        paint(p, YELLOW, "the files decide otherwise: ");
+    if (r->judged)
+        text_outcome(p, &r->verdict, r->trace);
+    else
+        tg_buf_adds(p->out, r->logged && r->logged->judged ? "not by the files: they have no such route"
+                                                           : "none: no policy is asked");
+    tg_buf_adds(p->out, "\n");
+    if (!r->judged || r->verdict.decision == TG_ALLOW || r->compared == EXPLAIN_DIFFERS)
+        return;
+    line(p, "policy", r->policy);
+    line(p, "says", r->explanation);
+    line(p, "do", r->remediation);
+}
+
+/* What the client gets to read. */
+static void text_answer(const struct painter *p, const struct explain_result *r)
+{
+    const struct tg_refusal_row *f = r->refusal;
+    struct tg_buf challenge = {0};
+
+    if (!f)
+        return;
+    label(p, "answer");
+    if (r->judged && r->route && r->route->show_error_details && (r->explanation.len > 0 || r->remediation.len > 0)) {
+        clean(p, r->explanation);
+        tg_buf_adds(p->out, r->explanation.len > 0 && r->remediation.len > 0 ? " " : "");
+        clean(p, r->remediation);
+    } else {
+        tg_buf_adds(p->out, f->details);
+    }
+    tg_buf_adds(p->out, "\n");
+    if (!r->config)
+        return;
+    tg_refusal_challenge(f, r->config->realm, NULL, &challenge);
+    line(p, "challenge", tg_buf_slice(&challenge));
+    tg_buf_fini(&challenge);
+}
+
+static void text_status_number(const struct painter *p, unsigned status)
+{
+    struct tg_buf text = {0};
+    const char *reason = tg_status_reason(status);
+
+    tg_buf_addf(&text, "%u%s%s", status, *reason ? " " : "", reason);
+    paint(p, status < 400 ? BOLD GREEN : BOLD RED, tg_buf_cstr(&text));
+    tg_buf_fini(&text);
+}
+
+static void text_status(const struct painter *p, const struct explain_result *r)
+{
     label(p, "status");
-    tg_buf_addf(p->out, "%u%s\n", r->status, allowed ? ": goes to the service" : "");
+    if (r->judged && r->verdict.undecided) {
+        paint(p, YELLOW, "unknown");
+        tg_buf_adds(p->out, "\n");
+        return;
+    }
+    if (r->judged && r->verdict.decision == TG_ALLOW) {
+        paint(p, BOLD GREEN, "200");
+        tg_buf_adds(p->out, ": goes to the service, ");
+    } else {
+        text_status_number(p, r->status);
+        tg_buf_adds(p->out, ": ");
+    }
+    if (r->judged)
+        explain_because(&r->verdict, r->trace, p->out);
+    else
+        tg_buf_adds(p->out, r->stopped);
+    tg_buf_adds(p->out, "\n");
+}
+
+/* ---- the end of `why` ---- */
+
+static void text_logged_status(const struct painter *p, const struct explain_result *r)
+{
+    const struct log_line *l = r->logged;
+
+    label(p, "status");
+    if (l->status == 0)
+        paint(p, YELLOW, "none");
+    else
+        text_status_number(p, l->status);
+    tg_buf_adds(p->out, ": ");
+    if (!l->judged || (r->refusal && tg_slice_eq(l->decision, TG_S("allow")))) {
+        tg_buf_adds(p->out, r->stopped ? r->stopped : r->refusal->means);
+    } else if (r->compared == EXPLAIN_EQUAL) {
+        explain_because(&r->verdict, r->trace, p->out);
+    } else {
+        tg_buf_adds(p->out, "logged because of ");
+        add_reasons(p->out, l->reasons);
+    }
+    tg_buf_adds(p->out, "\n");
 }
 
 void explain_print_text(const struct explain_result *r, bool colour, struct tg_buf *out)
 {
     struct painter p = {out, colour};
 
+    if (r->logged)
+        text_logged(&p, r);
     text_request(&p, r->request);
     text_client(&p, r->request);
-    if (r->has_route) {
-        label(&p, "route");
-        add_clean(out, r->route, SHOWN_BYTES);
-        tg_buf_adds(out, " to ");
-        add_clean(out, r->target, SHOWN_BYTES);
-        tg_buf_adds(out, "\n");
-    }
-    if (r->facts)
+    text_route(&p, r);
+    if (r->facts) {
         text_identity(&p, r);
-    text_line(&p, "tier", r->tier);
+        if (r->config)
+            text_tier(&p, r);
+    }
+    text_content(&p, r);
     if (r->judged) {
-        label(&p, "policies");
-        tg_buf_adds(out, r->trace ? "\n" : "none, which denies\n");
-        for (const struct tg_trace_node *node = r->trace; node; node = node->next)
-            text_node(&p, node, 1);
+        text_policies(&p, r);
+        text_shadow(&p, r);
     }
-    text_verdict(&p, r);
-}
-
-/* ---- JSON ---- */
-
-static void json_text(struct tg_buf *out, const char *name, struct tg_slice value)
-{
-    tg_buf_addf(out, "\"%s\":", name);
-    if (value.ptr)
-        tg_log_json_string(out, value);
+    text_decision(&p, r);
+    text_answer(&p, r);
+    if (r->logged)
+        text_logged_status(&p, r);
     else
-        tg_buf_adds(out, "null");
-}
-
-static void json_nodes(struct tg_buf *out, const struct tg_trace_node *node)
-{
-    static const char *const kinds[] = {[TG_TRACE_POLICY] = "policy", [TG_TRACE_RULE] = "rule",
-                                        [TG_TRACE_OPERATOR] = "operator", [TG_TRACE_CRITERION] = "criterion"};
-
-    tg_buf_adds(out, "[");
-    for (const struct tg_trace_node *first = node; node; node = node->next) {
-        tg_buf_addf(out, "%s{\"kind\":\"%s\",", node == first ? "" : ",", kinds[node->kind]);
-        json_text(out, "name", tg_slice_str(node->name));
-        tg_buf_addf(out, ",\"value\":%s,\"reasons\":", node->value ? "true" : "false");
-        explain_reasons_json(node->reasons, out);
-        if (node->kind == TG_TRACE_CRITERION) {
-            tg_buf_adds(out, ",");
-            json_text(out, "sub_path", node->sub_path);
-            tg_buf_adds(out, ",\"data\":");
-            tg_json_print(out, node->data);
-            tg_buf_adds(out, ",");
-            json_text(out, "saw", node->saw);
-        } else {
-            tg_buf_adds(out, ",\"children\":");
-            json_nodes(out, node->children);
-        }
-        tg_buf_adds(out, "}");
-    }
-    tg_buf_adds(out, "]");
-}
-
-static void json_client(struct tg_buf *out, const struct explain_request *r)
-{
-    tg_buf_adds(out, "\"client_cert\":");
-    if (!r->certificate) {
-        tg_buf_adds(out, "null");
-        return;
-    }
-    tg_buf_adds(out, "{");
-    json_text(out, "subject", r->certificate->subject);
-    tg_buf_adds(out, ",");
-    json_text(out, "fingerprint", tg_slice_str(r->certificate->fingerprint));
-    tg_buf_addf(out, ",\"valid\":%s}", r->client_cert == TG_CLIENT_CERT_VALID ? "true" : "false");
-}
-
-static void json_request(struct tg_buf *out, const struct explain_request *r)
-{
-    char ip[TG_IP_TEXT];
-    struct tg_slice address = {0};
-
-    if (r->source_ip.family)
-        address = tg_slice(ip, tg_ip_format(&r->source_ip, ip));
-    tg_buf_adds(out, "{");
-    json_text(out, "method", r->method);
-    tg_buf_adds(out, ",");
-    json_text(out, "host", r->host);
-    tg_buf_adds(out, ",");
-    json_text(out, "path", r->path);
-    tg_buf_adds(out, ",");
-    json_text(out, "path_seen", r->decoded);
-    tg_buf_adds(out, ",");
-    json_text(out, "source_ip", address);
-    tg_buf_adds(out, ",");
-    json_client(out, r);
-    tg_buf_adds(out, "}");
-}
-
-static void json_identity(struct tg_buf *out, const struct explain_result *r)
-{
-    if (!r->identity_from || !r->facts) {                /* facts NULL: it was over before anybody was asked */
-        tg_buf_adds(out, "null");
-        return;
-    }
-    tg_buf_adds(out, "{");
-    json_text(out, "user", r->facts->user);
-    tg_buf_adds(out, ",");
-    json_text(out, "email", r->facts->email);
-    tg_buf_adds(out, ",");
-    json_text(out, "from", tg_slice_str(r->identity_from));
-    tg_buf_adds(out, ",");
-    json_text(out, "provider", r->provider);
-    tg_buf_adds(out, "}");
-}
-
-void explain_print_json(const struct explain_result *r, struct tg_buf *out)
-{
-    tg_buf_adds(out, "{\"request\":");
-    json_request(out, r->request);
-    tg_buf_adds(out, ",");
-    json_text(out, "route", r->route);
-    tg_buf_adds(out, ",");
-    json_text(out, "to", r->target);
-    tg_buf_adds(out, ",\"identity\":");
-    json_identity(out, r);
-    tg_buf_adds(out, ",");
-    json_text(out, "token_error", r->token_problem);
-    tg_buf_adds(out, ",");
-    json_text(out, "tier", r->tier);
-    tg_buf_adds(out, ",\"policies\":");
-    json_nodes(out, r->trace);
-    tg_buf_addf(out, ",\"decision\":\"%s\",\"status\":%u,\"reasons\":",
-                r->judged ? explain_decision_name(r->verdict.decision) : r->status == 401 ? "unauthenticated" : "deny",
-                r->status);
-    explain_reasons_json(r->judged ? r->verdict.reasons : 0, out);
-    tg_buf_adds(out, ",");
-    json_text(out, "policy", r->policy);
-    tg_buf_adds(out, ",");
-    json_text(out, "explanation", r->explanation);
-    tg_buf_adds(out, ",");
-    json_text(out, "remediation", r->remediation);
-    tg_buf_adds(out, ",");
-    json_text(out, "error", tg_slice_str(r->stopped));
-    tg_buf_adds(out, "}\n");
+        text_status(&p, r);
 }

@@ -6,6 +6,7 @@
 #include "explain.h"
 #include "http/h1_parse.h"
 #include "http/uri.h"
+#include "policy/mcp.h"
 
 void explain_request_init(struct explain_request *r)
 {
@@ -16,7 +17,8 @@ void explain_request_init(struct explain_request *r)
 
 void explain_request_fini(struct explain_request *r)
 {
-    tg_cert_free(r->certificate);
+    tg_cert_free(r->own_certificate);
+    r->own_certificate = NULL;
     r->certificate = NULL;
 }
 
@@ -53,8 +55,8 @@ enum tg_status explain_set_certificate(struct explain_request *r, struct tg_slic
 
     if (st != TG_OK)
         return st;
-    tg_cert_free(r->certificate);
-    r->certificate = certificate;
+    tg_cert_free(r->own_certificate);
+    r->certificate = r->own_certificate = certificate;
     return TG_OK;
 }
 
@@ -93,14 +95,16 @@ void explain_identity(const struct tg_claims *claims, struct tg_facts *out)
         out->email = TG_S("");
 }
 
-const char *explain_decision_name(enum tg_decision decision)
+enum tg_status explain_body(struct tg_slice body, struct tg_arena *arena, struct tg_facts *out, struct tg_err *err)
 {
-    switch (decision) {
-    case TG_ALLOW: return "allow";
-    case TG_DENY: return "deny";
-    case TG_UNAUTHENTICATED: return "unauthenticated";
-    }
-    return "deny";
+    struct tg_mcp_call call = {0};
+    enum tg_status st = tg_mcp_read(body, arena, &call, err);
+
+    if (st != TG_OK)
+        return st;
+    out->mcp_tool_call = call.tool_call;
+    out->mcp_tool = call.tool;
+    return TG_OK;
 }
 
 unsigned explain_status(enum tg_decision decision)

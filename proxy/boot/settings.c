@@ -34,6 +34,7 @@ struct loading {
     struct tg_settings *out;
     struct tg_problems *problems;
     struct root_text root;
+    struct access_log_text access_log;
 };
 
 extern char **environ;
@@ -259,7 +260,7 @@ static void read_section(struct loading *l, const struct tg_setting *rows, size_
 
 static void read_access_log(struct loading *l)
 {
-    struct access_log_text text = {0};
+    const struct access_log_text *text = &l->access_log;
     const cJSON *node = l->root.access_log;
     char *path;
 
@@ -269,13 +270,13 @@ static void read_access_log(struct loading *l)
                       node->valuestring);
         node = NULL;
     }
-    read_section(l, settings_access_log, settings_access_log_count, node, "access_log", &text);
-    l->out->access_log_output = text.output;
-    if (text.output.len == 0) {
+    read_section(l, settings_access_log, settings_access_log_count, node, "access_log", &l->access_log);
+    l->out->access_log_output = text->output;
+    if (text->output.len == 0) {
         tg_problem_at(l->problems, l->tree, at(l, "access_log"), "access_log.output: must not be empty");
-    } else if (!tg_slice_eq(text.output, TG_S("stdout")) && !tg_slice_eq(text.output, TG_S("stderr")) &&
-               !tg_slice_eq(text.output, TG_S("off"))) {
-        path = tg_file_beside(l->tree->file, text.output.ptr);
+    } else if (!tg_slice_eq(text->output, TG_S("stdout")) && !tg_slice_eq(text->output, TG_S("stderr")) &&
+               !tg_slice_eq(text->output, TG_S("off"))) {
+        path = tg_file_beside(l->tree->file, text->output.ptr);
         l->out->access_log_output = tg_slice(tg_arena_str(l->arena, tg_slice_str(path)), strlen(path));
         free(path);
     }
@@ -341,7 +342,7 @@ static bool is_given(const cJSON *node) { return node && !cJSON_IsNull(node); }
 static void read_routes(struct loading *l)
 {
     struct tg_config *c = l->config;
-    bool all_public = true;
+    bool all_open = true;                                /* to everybody, with or without a token */
 
     if (!is_given(l->root.routes) && !is_given(l->root.upstream)) {
         tg_problem_at(
@@ -356,11 +357,12 @@ static void read_routes(struct loading *l)
         struct tg_route *route = tg_routes_at(c->routes, i);
 
         name_providers(l, route);
-        all_public = all_public && route->public_access;
+        all_open = all_open && (route->public_access || route->shadow_mode);
     }
-    if (c->providers.count == 0 && !all_public)
+    if (c->providers.count == 0 && !all_open)
         tg_warning_at(l->problems, l->tree, l->tree->root,
-                      "there are no identity_providers: nobody can be authenticated, so only public routes answer");
+                      "there are no identity_providers: nobody can be authenticated, so only routes answer that are "
+                      "public or in shadow mode");
 }
 
 static void read_all(struct loading *l)
@@ -384,6 +386,7 @@ static void read_all(struct loading *l)
     tg_providers_read(l->tree, root->providers, l->arena, &c->providers, l->problems);
     read_routes(l);
     tg_tiers_read(l->tree, root->rate_limits, l->arena, &c->tiers, l->problems);
+    settings_read_facts(l->tree, root, &l->access_log, c, l->problems);
 }
 
 bool tg_settings_parse(const char *name, struct tg_slice text, struct tg_settings *out, struct tg_problems *problems)

@@ -105,6 +105,8 @@ const struct tg_setting settings_limits[] = {
     ROW(token, "token", SIZE, "16KiB", 256, MEBI, "of a bearer token; above: 400"),
     ROW(fields, "fields", COUNT, "128", 8, 1024, "header fields of a request; above: 431"),
     ROW(body, "body", SIZE, "none", 0, 0, "of a request's body; above: 413"),
+    ROW(mcp_body, "mcp_body", SIZE, "1MiB", 1024, 64 * MEBI,
+        "of a body that is kept whole because the route's policies ask for mcp_tool; above: 413"),
     ROW(connections, "connections", COUNT, "0", 0, 0, "of clients together; 0: no limit"),
     ROW(connections_per_address, "connections_per_address", COUNT, "0", 0, 0, "of one client address; 0: no limit"),
 };
@@ -123,6 +125,10 @@ const struct tg_setting settings_access_log[] = {
     TG_SETTING(struct access_log_text, output, "output", TG_SET_STRING, "stdout", 0, 0, NULL, 0,
                "stdout, stderr, off or the path of a file"),
     TG_SETTING(struct access_log_text, format, "format", TG_SET_ENUM, "json", 0, 0, "json", 0, "of a line"),
+    TG_SETTING(struct access_log_text, facts, "facts", TG_SET_BOOL, "true", 0, 0, NULL, 0,
+               "what decisions used, of claims too, so that `why` and `replay` can tell the same again"),
+    TG_SETTING(struct access_log_text, claims, "claims", TG_SET_STRINGS, "[]", 0, 0, NULL, 0,
+               "claims that lines hold besides those that policies and tiers read"),
 };
 const size_t settings_access_log_count = ARRAY_LEN(settings_access_log);
 

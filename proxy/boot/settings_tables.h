@@ -29,7 +29,9 @@ struct drain_text {
 };
 struct access_log_text {
     struct tg_slice output;
+    struct tg_strings claims;
     int format;
+    bool facts;
 };
 struct log_text {
     int level;                                           /* index into settings_log_levels */
@@ -45,6 +47,11 @@ extern const size_t settings_root_count, settings_timeouts_count, settings_limit
 /* Certificates and downstream_mtls to config->tls and what routes must know of them; before the routes are read. */
 void settings_read_tls(const struct tg_tree *tree, const struct root_text *root, struct tg_settings *out,
                        struct tg_problems *problems);
+
+/* ---- settings_facts.c ---- */
+/* What the access log is told to hold, after the routes and tiers were read: every route's `reads`, and policy_set. */
+void settings_read_facts(const struct tg_tree *tree, const struct root_text *root, const struct access_log_text *text,
+                         struct tg_config *config, struct tg_problems *problems);
 
 /* ---- for printing: which section a row opens ---- */
 /* The section that `row` of `section` holds ("timeouts"), or each element of it ("routes[]"); NULL: none. */

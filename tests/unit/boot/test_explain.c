@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "base/json.h"
+#include "../../../proxy/boot/explain.h"
 #include "bench.h"
 
 static struct bench bench;
@@ -114,6 +115,10 @@ static void with_a_token(void **state)
         const char *out;
     } table[] = {
         {"verified", good, "http://any.test/api", 200, "by token, provider corp"},
+        {"by which key", good, "http://any.test/api", 200, "verified  ES256 signature by key "},
+        {"the answer to it", old, "http://any.test/api", 401,
+         "challenge Bearer realm=\"tollgate\", error=\"invalid_token\", error_description=\"The access token exp"
+          "ired\""},
         {"expired", old, "http://any.test/api", 401, "expired (RFC 7519"},
         {"of another provider", good, "https://only.test/", 401, "does not take tokens of provider corp"},
         {"of a provider with keys elsewhere", foreign, "http://any.test/api", 503, "cannot be fetched"},
@@ -130,6 +135,126 @@ static void with_a_token(void **state)
             fail_msg("%s\n%s\n%s", table[i].why, bench.c.out, bench.c.err);
         assert_null(strstr(bench.c.out, strrchr(token, '.')));
         free(token);
+    }
+}
+
+/* ---- what needs a configuration of its own ---- */
+
+static const char rich[] =
+    "identity_providers: {corp: {issuer: https://idp.test, audiences: [my-api], jwks_file: k.json}}\n"
+    "limits: {mcp_body: 1KiB}\n"
+    "policies:\n"
+    "  - {name: staff, ppl: {allow: {and: [{domain: example.com}]}}, explanation: only staff, remediation: ask}\n"
+    "  - {name: strict, mode: shadow, ppl: {deny: {nor: [{claim/plan: pro}]}}}\n"
+    "  - {name: tool, mode: shadow, ppl: {deny: {or: [{mcp_tool: drop}]}}}\n"
+    "routes:\n"
+    "  - {name: hours, prefix: /hours, to: 'http://127.0.0.1:1', policy: {allow: {and: [{date: {after: "
+    "2026-01-01T00:00:00Z}}]}}}\n"
+    "  - {name: tools, prefix: /tools, to: 'http://127.0.0.1:1', policy: {allow: {and: [{authenticated_user: true},\n"
+    "     {mcp_tool: {in: [read, list]}}]}}}\n"
+    "  - {name: tried, prefix: /tried, to: 'http://127.0.0.1:1', policies: [staff, strict], show_error_details: true}\n"
+    "  - {name: watched, prefix: /watched, to: 'http://127.0.0.1:1', policies: [staff, tool]}\n"
+    "  - {name: open, prefix: /open, to: 'http://127.0.0.1:1', policies: [staff], mode: shadow}\n"
+    "  - {name: shut, prefix: /shut, to: 'http://127.0.0.1:1'}\n";
+
+#define CALL(tool) "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"" tool "\"}}"
+#define WRITTEN "{\"iss\":\"https://idp.test\",\"sub\":\"u1\",\"email\":\"a@example.com\"}"
+
+static const struct {
+    const char *why;
+    const char *argv[9];
+    int status;
+    const char *out[3];
+} more[] = {
+    {"as if it were then", {"--path", "/hours", "--time", "2025-12-31T23:59:59Z"}, 403, {"no*  date", "", ""}},
+    {"and then", {"--path", "/hours", "--time", "2026-01-01T01:00:00+00:30"}, 200, {"yes* date", "", ""}},
+    {"a tool", {"--path", "/tools", "--claims", STAFF, "--body", CALL("read")}, 200,
+     {"content   calls the tool read", "yes* mcp_tool", "goes to the service, allowed by routes[1] (tools).policy: "}},
+    {"another tool", {"--path", "/tools", "--claims", STAFF, "--body", CALL("drop")}, 403,
+     {"nothing allows it: mcp_tool {\"in\":[\"read\",\"list\"]} does not hold for drop", "", ""}},
+    {"no content is no call", {"--path", "/tools", "--claims", STAFF}, 403, {"content   calls no tool", "", ""}},
+    {"what cannot be judged", {"--path", "/tools", "--claims", STAFF, "--body", "[]"}, 400,
+     {"content   cannot be judged: ", "answer    the request body is not one unambiguous JSON-RPC message", ""}},
+    {"encoded", {"--path", "/tools", "--claims", STAFF, "--body", "x", "--header", "Content-Encoding: gzip"}, 415,
+     {"answer    the request body must be plain UTF-8 text", "", ""}},
+    {"in another charset", {"--path", "/tools", "--claims", STAFF, "--body", "x", "--header",
+     "Content-Type: application/json; charset=utf-16"}, 415, {"another charset", "", ""}},
+    {"nobody gets in, whatever he sends", {"--path", "/tools", "--body", "[]"}, 401, {"authentication required", "",
+     ""}},
+    {"what no policy asks is not looked at", {"--path", "/hours", "--body", "[]"}, 200, {"allowed", "", ""}},
+    {"in shadow mode", {"--path", "/tried", "--claims", STAFF}, 200,
+     {"shadow    policies that are not applied; if they were: deny, because of claim-unauthorized",
+      "  no   policy strict\n", "no*  claim/plan \"pro\", saw (none)"}},
+    {"what the client is told", {"--path", "/tried", "--claims", "{\"sub\":\"u\",\"email\":\"a@b\"}"}, 403,
+     {"says      only staff\ndo        ask\nanswer    only staff ask\n", "", ""}},
+    {"content that only shadow policies ask", {"--path", "/watched", "--claims", STAFF, "--body", "[]"}, 200,
+     {"content   cannot be judged", "if they were: deny, because of mcp-not-a-tool-call", ""}},
+    {"a route in shadow mode", {"--path", "/open"}, 200,
+     {"the route is not enforced; if it were: unauthenticated", "policy staff", ""}},
+    {"no policy", {"--path", "/shut", "--claims", STAFF}, 403,
+     {"policies  none, which denies", "there is no policy, and without one nobody is let in", ""}},
+    {"who is counted", {"--path", "/hours", "--claims", WRITTEN}, 200,
+     {"counts    subject u1 of https://idp.test", "not verified, provider corp", ""}},
+    {"whose address", {"--path", "/hours", "--source-ip", "192.0.2.9"}, 200, {"counts    address 192.0.2.9\n", "", ""}},
+    {"addresses of IPv6 count by their network", {"--path", "/hours", "--source-ip", "2001:db8:1:2:3::4"}, 200,
+     {"counts    address 2001:db8:1:2::/64\n", "", ""}},
+};
+
+static void more_told(void **state)
+{
+    char path[BENCH_PATH];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/rich.yaml", bench.dir);
+    assert_int_equal(tg_file_replace(path, tg_slice(rich, sizeof rich - 1), 0600, NULL), TG_OK);
+    for (size_t i = 0; i < ARRAY_LEN(more); i++) {
+        const char *argv[14] = {"explain", "-c", path};
+        char status[32];
+
+        memcpy(argv + 3, more[i].argv, sizeof more[i].argv);
+        snprintf(status, sizeof status, "\nstatus    %d", more[i].status);
+        capture(&bench.c, tg_cmd_explain, argv, TG_S(""));
+        for (size_t k = 0; k < 3; k++) {
+            if (bench.c.code != (more[i].status == 200 ? 0 : 1) || !strstr(bench.c.out, status) ||
+                !strstr(bench.c.out, more[i].out[k]))
+                fail_msg("%s: %d: %s\n%s%s", more[i].why, bench.c.code, more[i].out[k], bench.c.out, bench.c.err);
+        }
+    }
+    unlink(path);
+}
+
+/* A page on a narrow terminal: broken between words, escapes take no room, nothing is lost. */
+static void folded(void **state)
+{
+    static const struct {
+        const char *why, *text, *want;
+    } table[] = {
+        {"short", "status    200\n", "status    200\n"},
+        {"long", "identity  user u1, email alice@example.com, by claims that were given\n",
+         "identity  user u1, email alice@example.com, by\n          claims that were given\n"},
+        {"of the tree", "        no*  domain {\"is\":\"example.com\"}, saw other.com [domain-unauthorized]\n",
+         "        no*  domain {\"is\":\"example.com\"}, saw\n               other.com [domain-unauthorized]\n"},
+        {"escapes", "\033[1mstatus    \033[0m\033[31m403\033[0m: aaaa bbbb cccc dddd eeee ffff gggg\n",
+         "\033[1mstatus    \033[0m\033[31m403\033[0m: aaaa bbbb cccc dddd eeee ffff gggg\n"},
+        {"letters, not octets", "says      \xc5\xbe\xc5\xbe\xc5\xbe\xc5\xbe \xc5\xbe\xc5\xbe\xc5\xbe\xc5\xbe "
+         "\xc5\xbe\xc5\xbe\xc5\xbe\xc5\xbe aaaa aaaa aaaa aaaa\n",
+         "says      \xc5\xbe\xc5\xbe\xc5\xbe\xc5\xbe \xc5\xbe\xc5\xbe\xc5\xbe\xc5\xbe "
+         "\xc5\xbe\xc5\xbe\xc5\xbe\xc5\xbe aaaa aaaa aaaa aaaa\n"},
+        {"one long word", "says      aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa b\n",
+         "says      aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n          b\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct tg_buf out = {0};
+
+        explain_fold(tg_slice_str(table[i].text), 50, &out);
+        if (strcmp(tg_buf_cstr(&out), table[i].want) != 0)
+            fail_msg("%s:\n%swant\n%s", table[i].why, tg_buf_cstr(&out), table[i].want);
+        out.len = 0;
+        explain_fold(tg_slice_str(table[i].text), 0, &out);
+        assert_string_equal(tg_buf_cstr(&out), table[i].text);
+        tg_buf_fini(&out);
     }
 }
 
@@ -203,6 +328,8 @@ int main(void)
         cmocka_unit_test(told),
         cmocka_unit_test(as_json),
         cmocka_unit_test(with_a_token),
+        cmocka_unit_test(more_told),
+        cmocka_unit_test(folded),
         cmocka_unit_test(policy_alone),
         cmocka_unit_test(client_certificates),
     };

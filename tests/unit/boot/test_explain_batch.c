@@ -16,6 +16,7 @@ static const char *const batch[] = {"explain", "--batch", NULL};
 
 #define ALLOW_A "\"ppl\":{\"allow\":{\"and\":[{\"email\":{\"is\":\"a@b\"}}]}}"
 #define OPEN "\"ppl\":{\"allow\":{\"and\":[{\"accept\":true}]}}"
+#define TOOL "\"ppl\":{\"allow\":{\"and\":[{\"mcp_tool\":\"read\"}]}}"
 #define A "\"claims\":{\"sub\":\"1\",\"email\":\"a@b\"}"
 
 static const struct {
@@ -73,6 +74,19 @@ static const struct {
     {"claims as text", "{" OPEN ",\"request\":{\"claims\":\"x\"}}", "{\"decision\":\"parse_error\"", "request.claims"},
     {"a bad address", "{" OPEN ",\"request\":{\"source_ip\":\"1.1\"}}", "{\"decision\":\"parse_error\"", "source_ip"},
     {"a bad time", "{" OPEN ",\"request\":{\"time\":\"now\"}}", "{\"decision\":\"parse_error\"", "RFC 3339"},
+    {"a tool, in the content", "{" TOOL ",\"request\":{\"body\":{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools"
+     "/call\","
+     "\"params\":{\"name\":\"read\"}}}}", "{\"decision\":\"allow\",\"status\":200,\"reasons\":[\"mcp-tool-match\"]",
+      NULL},
+    {"as text", "{" TOOL ",\"request\":{\"body\":\"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"method\\\":\\\"tools/list\\\"}\"}}",
+     "{\"decision\":\"deny\",\"status\":403,\"reasons\":[\"mcp-not-a-tool-call\"]", NULL},
+    {"no content", "{" TOOL ",\"request\":{}}", "{\"decision\":\"deny\",\"status\":403,\"reasons\":[\"mcp-not-a-"
+     "tool-call\"]",
+     NULL},
+    {"content that is no call", "{" TOOL ",\"request\":{\"body\":[1]}}", "{\"decision\":\"deny\",\"status\":400,"
+     "\"reasons\":[]",
+     NULL},
+    {"content nobody asks for", "{" OPEN ",\"request\":{\"body\":[1]}}", "{\"decision\":\"allow\"", NULL},
     {"a bad header", "{" OPEN ",\"request\":{\"headers\":{\"a b\":\"c\"}}}", "{\"decision\":\"parse_error\"", "header"},
     {"a bad header value", "{" OPEN ",\"request\":{\"headers\":{\"a\":\"b\\r\\nc\"}}}",
      "{\"decision\":\"parse_error\"", NULL},

@@ -156,6 +156,26 @@ static void configurations(void **state)
     }
 }
 
+/* Without providers nothing is wrong with routes that ask nobody who he is. */
+static void no_providers_needed(void **state)
+{
+    static const char *const open[] = {"allow_public_unauthenticated_access: true",
+                                       "mode: shadow, allow_any_authenticated_user: true"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(open); i++) {
+        struct tg_problems problems = {0};
+        struct tg_settings s;
+        char yaml[200];
+
+        snprintf(yaml, sizeof yaml, "routes: [{to: \"http://127.0.0.1:1\", %s}]\n", open[i]);
+        assert_true(parse(yaml, &s, &problems));
+        assert_false(told(&problems, "nobody can be authenticated", true));
+        tg_settings_fini(&s);
+        tg_problems_fini(&problems);
+    }
+}
+
 static void many_errors_at_once(void **state)
 {
     struct tg_problems problems = {0};
@@ -348,7 +368,8 @@ static void every_part_of_a_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(configurations), cmocka_unit_test(many_errors_at_once), cmocka_unit_test(defaults),
+        cmocka_unit_test(configurations), cmocka_unit_test(no_providers_needed),
+        cmocka_unit_test(many_errors_at_once), cmocka_unit_test(defaults),
         cmocka_unit_test(values), cmocka_unit_test(environment), cmocka_unit_test(what_a_reload_may_not_change),
         cmocka_unit_test(files), cmocka_unit_test(every_part_of_a_file),
     };

@@ -1,0 +1,107 @@
+/*
+ * settings_facts - what lines of the access log hold beside the request: which facts each route's decisions read, and a
+ * digest that tells configurations apart which decide differently.
+ */
+#include "base/digest.h"
+#include "base/json.h"
+#include "settings_tables.h"
+
+#define CLAIMS_MAX 64
+#define CLAIM_BYTES 256
+
+/* ---- what is read ---- */
+
+static void check_claims(const struct tg_tree *tree, const cJSON *node, const struct tg_strings *claims,
+                         struct tg_problems *problems)
+{
+    bool bad = false;
+
+    for (size_t i = 0; i < claims->count; i++)
+        bad = bad || claims->items[i].len == 0 || claims->items[i].len > CLAIM_BYTES;
+    if (bad)
+        tg_problem_at(problems, tree, node, "access_log.claims: the name of a claim has 1 to %d bytes", CLAIM_BYTES);
+    if (claims->count > CLAIMS_MAX)
+        tg_problem_at(problems, tree, node, "access_log.claims: at most %d claims are possible", CLAIMS_MAX);
+}
+
+/* The tiers are asked before the route's policies, by whatever route a request came. */
+static void know_reads(struct tg_config *c, const struct tg_strings *claims)
+{
+    size_t count = c->tiers.off ? 0 : c->tiers.count;
+    const struct tg_program **programs = TG_NEW_ARRAY(const struct tg_program *, count + 2);
+
+    for (size_t i = 0; i < count; i++)
+        programs[2 + i] = c->tiers.items[i].when;
+    for (size_t i = 0; i < tg_routes_count(c->routes); i++) {
+        struct tg_route *route = tg_routes_at(c->routes, i);
+
+        programs[0] = route->policy;
+        programs[1] = route->shadow;
+        route->reads = tg_ppl_reads(programs, count + 2, claims->items, claims->count, &c->arena);
+    }
+    free(programs);
+}
+
+/* ---- what decides ---- */
+
+static void add_tier(struct tg_buf *out, const struct tg_tier *tier)
+{
+    tg_json_add_string(out, tier->name);
+    tg_buf_addf(out, ":%u/%u\n", tier->limit, tier->window_s);
+}
+
+/* By their values, since defaults are of no document, and as written, for what `when` asks. */
+static void add_tiers(struct tg_buf *out, const struct tg_tiers *tiers, const cJSON *node)
+{
+    if (tiers->off) {
+        tg_buf_adds(out, "tiers:off\n");
+        return;
+    }
+    tg_buf_addf(out, "tiers:%s\n", tiers->shadow ? "shadow" : "enforce");
+    for (size_t i = 0; i < tiers->count; i++)
+        add_tier(out, &tiers->items[i]);
+    add_tier(out, &tiers->unauthenticated);
+    if (tg_json_get(node, "tiers"))
+        tg_json_print(out, tg_json_get(node, "tiers"));
+}
+
+static void add_providers(struct tg_buf *out, const struct tg_providers *providers)
+{
+    tg_buf_adds(out, "\nproviders:\n");
+    for (size_t i = 0; i < providers->count; i++) {
+        const struct tg_provider *p = &providers->items[i];
+
+        tg_json_add_string(out, p->name);
+        tg_json_add_string(out, p->issuer);
+        tg_json_add_string(out, p->groups_claim);
+        tg_buf_addc(out, '\n');
+    }
+}
+
+static void make_policy_set(struct tg_config *c, const cJSON *rate_limits)
+{
+    const struct tg_route_defaults *d = &c->route_defaults;
+    uint8_t digest[TG_SHA256_LEN];
+    struct tg_buf text = {0};
+
+    tg_buf_addf(&text, "routes:%s\n", tg_routes_digest(c->routes));
+    add_tiers(&text, &c->tiers, rate_limits);
+    add_providers(&text, &c->providers);
+    tg_buf_addf(&text, "client_ca:%d deny_invalid_certificate:%d\n", d->client_ca, d->deny_invalid_certificate);
+    tg_sha256(tg_buf_slice(&text), digest);
+    tg_hex(digest, (sizeof c->policy_set - 1) / 2, c->policy_set);
+    tg_buf_fini(&text);
+}
+
+void settings_read_facts(const struct tg_tree *tree, const struct root_text *root, const struct access_log_text *text,
+                         struct tg_config *config, struct tg_problems *problems)
+{
+    const cJSON *node = tg_json_get(root->access_log, "claims");
+
+    config->log_facts = text->facts;
+    check_claims(tree, node ? node : tree->root, &text->claims, problems);
+    if (!config->routes)                                 /* there were errors */
+        return;
+    know_reads(config, &text->claims);
+    make_policy_set(config, root->rate_limits);
+}

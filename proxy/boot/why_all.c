@@ -1,0 +1,303 @@
+/*
+ * why_all - every line of a log explained and compared with what was logged.
+ *
+ * That log and files together say what was decided is only worth something when it is so: with the files that decided,
+ * a difference is an error of tollgate's, or the line was changed.
+ */
+#include "boot/commands.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "boot/options.h"
+#include "why.h"
+#include <stdio.h>
+
+#define EXAMPLES 5                                       /* differences that are told in full */
+
+struct tally {
+    struct tg_slice name;
+    size_t count;
+};
+struct all {
+    const struct tg_config *config;
+    bool json;
+    struct tg_arena arena;                               /* of the sums */
+    const struct tg_fact_set **reads;                    /* by route index: of what is applied and in shadow mode */
+    size_t lines, foreign, too_long;
+    size_t judged, equal, differ, differ_since, unknown; /* since: under other policies than those of the line */
+    size_t early, unexplained;                           /* refused before a policy; with an unknown word */
+    struct tg_map *refused, *lacking;                    /* names to tallies */
+    struct tg_buf examples;
+    size_t example_count;
+};
+
+static void count(struct all *a, struct tg_map *map, struct tg_slice name)
+{
+    struct tally *t = tg_map_get(map, name);
+
+    if (!t) {
+        t = TG_ARENA_NEW(&a->arena, struct tally);
+        t->name = tg_arena_dup(&a->arena, name);
+        tg_map_put(map, t->name, t);
+    }
+    t->count++;
+}
+
+/* ---- one line ---- */
+
+static void count_lacking(struct all *a, const struct tg_trace_node *first)
+{
+    for (const struct tg_trace_node *n = first; n; n = n->next) {
+        char name[160];
+
+        if (n->kind != TG_TRACE_CRITERION) {
+            count_lacking(a, n->children);
+            continue;
+        }
+        if (!n->unknown)
+            continue;
+        snprintf(name, sizeof name, "%s%s" TG_S_FMT, n->name, n->sub_path.len ? "/" : "",
+                 n->sub_path.len < 120 ? (int)n->sub_path.len : 120, n->sub_path.len ? n->sub_path.ptr : "");
+        count(a, a->lacking, tg_slice_str(name));
+    }
+}
+
+static void add_example(struct all *a, const struct explain_result *r, unsigned long number)
+{
+    if (a->example_count++ >= EXAMPLES)
+        return;
+    if (a->json) {
+        tg_buf_adds(&a->examples, a->examples.len > 0 ? "," : "");
+        explain_print_json(r, &a->examples);
+        return;
+    }
+    tg_buf_addf(&a->examples, "\nline %lu\n", number);
+    explain_print_text(r, false, &a->examples);
+}
+
+/* The usual line, where all is known: the programs alone, without telling every step. */
+static bool is_plainly_equal(struct all *a, struct log_line *l)
+{
+    const struct tg_tiers *tiers = &a->config->tiers;
+    struct tg_facts facts = l->facts;
+    const struct tg_route *route;
+    struct tg_verdict v;
+
+    if (!l->request.canonical.ptr || tg_routes_find(a->config->routes, l->request.host, l->request.port,
+                                                    l->request.canonical, &l->arena, &route) != TG_ROUTE_FOUND)
+        return false;
+    if (!explain_all_known(a->reads[route->index], &facts) ||
+        (route->shadow != NULL) != (l->shadow_decision.ptr != NULL))
+        return false;
+    facts.known = NULL;
+    tg_ppl_decide(route->policy, &facts, &v);
+    if (why_compare(&v, l->decision, l->reasons) != EXPLAIN_EQUAL)
+        return false;
+    if (route->shadow)
+        tg_ppl_decide(route->shadow, &facts, &v);
+    if (route->shadow && why_compare(&v, l->shadow_decision, l->shadow_reasons) != EXPLAIN_EQUAL)
+        return false;
+    return tiers->off || !l->tier.ptr || !facts.identity || tg_slice_eq(tg_tiers_pick(tiers, &facts)->name, l->tier);
+}
+
+static void judge(struct all *a, struct log_line *l, unsigned long number)
+{
+    struct explain_result r;
+
+    a->judged++;
+    why_take_groups(l, a->config);
+    if (is_plainly_equal(a, l)) {
+        a->equal++;
+        return;
+    }
+    why_line(&r, a->config, l, &l->arena);
+    switch (r.compared) {
+    case EXPLAIN_EQUAL: a->equal++; break;
+    case EXPLAIN_UNKNOWN:
+        a->unknown++;
+        count_lacking(a, r.verdict.unknown ? r.trace : r.shadow_trace);
+        break;
+    case EXPLAIN_NOT_COMPARED:
+    case EXPLAIN_DIFFERS:
+        if (!r.same_policies) {
+            a->differ_since++;
+        } else {
+            a->differ++;
+            add_example(a, &r, number);
+        }
+        break;
+    }
+}
+
+static bool each(void *arg, unsigned long number, struct tg_slice text)
+{
+    struct all *a = arg;
+    struct log_line l;
+
+    if (!text.ptr) {
+        a->too_long++;
+        return true;
+    }
+    if (text.len == 0)
+        return true;
+    a->lines++;
+    if (log_line_read(text, &l, NULL) != TG_OK) {
+        a->foreign++;
+    } else if (l.judged) {
+        judge(a, &l, number);
+    } else {
+        a->early++;
+        a->unexplained += l.refused.ptr && !tg_refusal_find(l.refused);
+        count(a, a->refused, l.refused.ptr ? l.refused : TG_S("client-gone"));
+    }
+    log_line_fini(&l);
+    return true;
+}
+
+/* ---- the sum ---- */
+
+static int by_count(const void *a, const void *b)
+{
+    const struct tally *x = *(const struct tally *const *)a, *y = *(const struct tally *const *)b;
+
+    return x->count != y->count ? (x->count < y->count ? 1 : -1) : tg_slice_cmp(x->name, y->name);
+}
+
+/* The most frequent first. */
+static struct tally **sorted(const struct tg_map *map, size_t *count)
+{
+    struct tally **out = TG_NEW_ARRAY(struct tally *, tg_map_count(map) + 1);
+    struct tg_slice name;
+    void *value;
+
+    *count = 0;
+    for (size_t i = 0; tg_map_next(map, &i, &name, &value);)
+        out[(*count)++] = value;
+    qsort(out, *count, sizeof(*out), by_count);
+    return out;
+}
+
+static void text_names(const struct tg_map *map, struct tg_buf *out)
+{
+    size_t count;
+    struct tally **list = sorted(map, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        tg_buf_adds(out, i ? ", " : "");
+        tg_trace_clean(out, list[i]->name, 160);
+        tg_buf_addf(out, " %zu", list[i]->count);
+    }
+    free(list);
+}
+
+static void text_count(struct tg_buf *out, const char *indent, size_t n, const char *what)
+{
+    tg_buf_addf(out, "%s%8zu  %s", indent, n, what);
+}
+
+static void text_sum(const struct all *a, struct tg_buf *out)
+{
+    text_count(out, "", a->lines, "lines\n");
+    text_count(out, "  ", a->judged, "decided by policies\n");
+    text_count(out, "    ", a->equal, "the files decide the same, for the same reasons\n");
+    text_count(out, "    ", a->differ, "the files decide otherwise, although the line has their policy_set\n");
+    text_count(out, "    ", a->differ_since, "the files decide otherwise: they were changed since\n");
+    text_count(out, "    ", a->unknown, "it hangs on what was not logged");
+    if (a->unknown > 0) {
+        tg_buf_adds(out, ": ");
+        text_names(a->lacking, out);
+    }
+    tg_buf_adds(out, "\n");
+    text_count(out, "  ", a->early, "over before a policy was asked");
+    if (a->early > 0) {
+        tg_buf_adds(out, ": ");
+        text_names(a->refused, out);
+    }
+    tg_buf_adds(out, "\n");
+    text_count(out, "  ", a->foreign + a->too_long, "no lines of the access log\n");
+    tg_buf_addf(out, "policy_set %s\n", a->config->policy_set);
+    tg_buf_add_slice(out, tg_buf_slice(&a->examples));
+    if (a->example_count > EXAMPLES)
+        tg_buf_addf(out, "\n... and %zu more\n", a->example_count - EXAMPLES);
+}
+
+static void json_names(const struct tg_map *map, struct tg_buf *out)
+{
+    size_t count;
+    struct tally **list = sorted(map, &count);
+
+    tg_buf_adds(out, "{");
+    for (size_t i = 0; i < count; i++) {
+        tg_buf_adds(out, i ? "," : "");
+        tg_log_json_string(out, list[i]->name);
+        tg_buf_addf(out, ":%zu", list[i]->count);
+    }
+    tg_buf_adds(out, "}");
+    free(list);
+}
+
+static void json_sum(const struct all *a, struct tg_buf *out)
+{
+    tg_buf_addf(out, "{\"policy_set\":\"%s\",\"lines\":%zu,\"judged\":%zu,\"equal\":%zu,\"differ\":%zu,"
+                     "\"differ_since\":%zu,\"unknown\":%zu,\"lacking\":",
+                a->config->policy_set, a->lines, a->judged, a->equal, a->differ, a->differ_since, a->unknown);
+    json_names(a->lacking, out);
+    tg_buf_addf(out, ",\"early\":%zu,\"unexplained\":%zu,\"refused\":", a->early, a->unexplained);
+    json_names(a->refused, out);
+    tg_buf_addf(out, ",\"foreign\":%zu,\"examples\":[", a->foreign + a->too_long);
+    tg_buf_add_slice(out, tg_buf_slice(&a->examples));
+    tg_buf_adds(out, "]}\n");
+}
+
+static void prepare(struct all *a)
+{
+    const struct tg_config *c = a->config;
+    size_t count = tg_routes_count(c->routes), n = 0;
+    const struct tg_program **asked = TG_ARENA_ARRAY(&a->arena, const struct tg_program *, c->tiers.count + 2);
+
+    a->reads = TG_ARENA_ARRAY(&a->arena, const struct tg_fact_set *, count);
+    for (size_t i = 0; !c->tiers.off && i < c->tiers.count; i++)
+        asked[n++] = c->tiers.items[i].when;
+    for (size_t i = 0; i < count; i++) {
+        const struct tg_route *route = tg_routes_at(c->routes, i);
+
+        asked[n] = route->policy;
+        asked[n + 1] = route->shadow;
+        a->reads[route->index] = tg_ppl_reads(asked, n + 2, NULL, 0, &a->arena);
+    }
+    a->refused = tg_map_new(NULL);
+    a->lacking = tg_map_new(NULL);
+}
+
+static int conclude(struct all *a)
+{
+    struct tg_buf out = {0};
+    int code;
+
+    if (a->json)
+        json_sum(a, &out);
+    else
+        text_sum(a, &out);
+    code = tg_put_out(&out);
+    if (a->judged + a->early == 0)
+        return tg_complain(TG_EXIT_FAILURE, "there is no line of tollgate's access log in it");
+    return a->differ > 0 ? TG_EXIT_FAILURE : code;
+}
+
+int why_all(const char *file, const struct tg_config *config, bool json)
+{
+    struct all a = {.config = config, .json = json};
+    struct tg_err err;
+    int code;
+
+    tg_arena_init(&a.arena, NULL, 0);
+    prepare(&a);
+    if (log_lines(file, each, &a, &err) == TG_OK)
+        code = conclude(&a);
+    else
+        code = tg_complain(TG_EXIT_FAILURE, "%s", err.text);
+    tg_map_free(a.refused);
+    tg_map_free(a.lacking);
+    tg_buf_fini(&a.examples);
+    tg_arena_fini(&a.arena);
+    return code;
+}
