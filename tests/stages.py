@@ -232,12 +232,31 @@ def conformance():
         print("\n".join("  " + x for x in text.splitlines()[-20:]))
         raise Failed("the conformance driver could not work; see " + log_of("conformance"))
     passed, failed = sum(int(a) for a, _ in sets), sum(int(b) for _, b in sets)
-    code, text = call("ppl", [sys.executable, "tests/conformance/ppl_run", tollgate], shown=0)
+    code, text = call("ppl", [sys.executable, "tests/conformance/ppl_run", tollgate, "--all"], shown=0)
     print("\n".join("  " + x for x in text.splitlines()[1:][-40:]))
     m = re.search(r"^ppl: (\d+) passed, (\d+) failed", text, re.M)
     if not m:
         return passed, failed + 1
     return passed + int(m[1]), failed + int(m[2])
+
+
+def policies():
+    """The policies for users to copy, by their cases; every criterion must have been true and false."""
+    argv = [binary("release"), "test", "--require-tests", "--require-coverage", "--format", "tap", "policies/"]
+    code, text = call("policies", argv, shown=0)
+    passed, failed = len(re.findall(r"^ok\b", text, re.M)), len(re.findall(r"^not ok\b", text, re.M))
+    if failed or code != 0:
+        found = re.findall(r"^not ok .*$|^# .*$", text, re.M)
+        print("\n".join("  " + x for x in found[:20] or text.splitlines()[-20:]))
+    return passed, max(failed, code != 0)
+
+
+def law():
+    """The compiled policies against a plain evaluator: a million random pairs of a program and a request."""
+    code, text = call("law", [sys.executable, "bench/ppl", "--law"], limit=300, env={"TOLLGATE": binary("release")})
+    done = re.search(r"^\d+ pairs .*$", text, re.M)
+    print("  " + (done[0] if done else "not finished"))
+    return (1, 0) if code == 0 and done else (0, 1)
 
 
 def fuzz():
@@ -322,6 +341,8 @@ STAGES = (
     ("oidc", "a real OpenID provider; jose as second signer", oidc),
     ("tls", "testssl.sh against the release binary", tls),
     ("conformance", "HTTP, token and policy sets", conformance),
+    ("policies", "the policy library by its cases", policies),
+    ("law", "compiled policies against a plain evaluator, a million pairs", law),
     ("container", "the image, built and run confined; manifests", container),
     ("readme", "every command of the README and of docs, typed", readme),
     ("fuzz", "fuzz targets, %d s each" % FUZZ_SECONDS, fuzz),

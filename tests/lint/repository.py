@@ -26,12 +26,22 @@ def check():
     for path in sorted(os.listdir("include")) if os.path.isdir("include") else []:
         if not os.path.isdir(os.path.join("proxy", path)):
             problems.append("include/%s has no proxy/%s" % (path, path))
-    for path in ("README.md", "CONTRIBUTING.md", "LICENSE"):
+    pages = sorted(os.path.join("docs", name) for name in os.listdir("docs") if name.endswith(".md"))
+    for path in ["README.md", "CONTRIBUTING.md", "LICENSE", "policies/README.md"] + pages:
         if not os.path.exists(path):
             problems.append("%s is missing" % path)
             continue
-        with open(path, encoding="utf-8") as f:
-            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", f.read()):
-                if not os.path.exists(target):
-                    problems.append("%s: a link to %s, which is not there" % (path, target))
+        problems += ["%s: a link to %s, which is not there" % (path, target) for target in dangling(path)]
     return problems
+
+
+def dangling(path):
+    """Links of a page to files, or to headings of its own, that are not there."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    headings = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"(?m)^#+ (.*)$", text)}
+    for file, heading in re.findall(r"\]\(([^)#:\s]*)#?([^)\s:]*)\)", text):
+        if file and not os.path.exists(os.path.join(os.path.dirname(path), file)):
+            yield file
+        elif not file and heading not in headings:
+            yield "#" + heading

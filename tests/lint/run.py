@@ -29,7 +29,7 @@ CHECKS = (
     ("the checks work", checks_work),
     ("every #include obeys the floors", floors.check),
     ("C files read alike", style.check),
-    ("settings are documented", documented.check),
+    ("settings and criteria are documented", documented.check),
     ("the repository is in order", repository.check),
 )
 

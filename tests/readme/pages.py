@@ -14,10 +14,13 @@ SETTING = re.compile(r"\"?[\w/-]+\"?:( |$)|- \{?\w+:")
 
 
 class Block:
-    """One block: its page's line, the heading it stands under, its kind (sh, yaml, json or text) and its text."""
+    """One block: its page's line, the heading it stands under, its kind (sh, yaml, json or text) and its text.
 
-    def __init__(self, line, heading, kind, text):
-        self.line, self.heading, self.kind, self.text = line, heading, kind, text
+    `end`: how many lines of the page there are until it is over. The kind "output": ```text, what a command said.
+    """
+
+    def __init__(self, line, heading, kind, text, end):
+        self.line, self.heading, self.kind, self.text, self.end = line, heading, kind, text, end
 
 
 class Command:
@@ -47,12 +50,13 @@ def blocks(page):
         if fence:
             i = lines.index(fence[1] + "```", i + 1)
             text = textwrap.dedent("\n".join(lines[start + 1 : i]))
-            found.append(Block(start + 2, heading, fence[2] or kind_of(text), text))
+            kind = "output" if fence[2] == "text" else fence[2] or kind_of(text)
+            found.append(Block(start + 2, heading, kind, text, i + 1))
         elif lines[i].startswith("    ") and (i == 0 or not lines[i - 1].strip()):
             while i < len(lines) and (lines[i].startswith("    ") or not lines[i].strip()):
                 i += 1
             text = textwrap.dedent("\n".join(lines[start:i])).strip("\n")
-            found.append(Block(start + 1, heading, kind_of(text), text))
+            found.append(Block(start + 1, heading, kind_of(text), text, i))
             i -= 1
         i += 1
     return found

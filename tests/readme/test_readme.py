@@ -1,10 +1,11 @@
-"""The pages for readers, read as they would: every command of README.md, docs/deploying.md and docs/tls.md is typed.
+"""The pages for readers, read as they would: every command of README.md and of docs is typed, every policy judged.
 
     [TOLLGATE=build/release/tollgate] python3 tests/readme/test_readme.py [-v] [Class.test]
 
 In a copy of the checkout and, where the kernel lets us, in a network of its own, so that the ports of the text are
 free. Each command has to be known to a rule below: it is run, or the rule says which other test runs it and looks at
-what can be looked at. A command or an example that no rule knows is a failure. The provider wants `npm ci` in
+what can be looked at. A command or an example that no rule knows is a failure. Policies and the tables below them are
+read by examples.py; what a ```text block shows, the command before it must have said. The provider wants `npm ci` in
 tests/oidc, the schema of compose in tests/container.
 """
 
@@ -24,11 +25,13 @@ import time
 import unittest
 import urllib.parse
 import urllib.request
+import xml.etree.ElementTree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
 sys.path[:0] = [HERE, os.path.join(TESTS, "wire"), os.path.join(TESTS, "oidc")]
 import certs  # noqa: E402
+import examples  # noqa: E402
 import pages  # noqa: E402
 from harness import (  # noqa: E402
     BIN,
@@ -38,6 +41,7 @@ from harness import (  # noqa: E402
     ask_tls,
     environment,
     free_port,
+    jwks,
     main,
     provider,
     run,
@@ -52,6 +56,13 @@ GATE, HEALTH, SERVICE = 8080, 9090, 3000                 # the ports of the text
 AUDIENCE = "urn:test:es256"
 TYPING_S = 120
 BASE = "identity_providers:\n  corp: {issuer: https://idp.example.com, audiences: [orders-api]}\n"
+# What the policies of a page are judged in: clients are asked for certificates, so that criteria may ask about them.
+JUDGED = """certificate_file: tls.crt
+certificate_key_file: tls.key
+downstream_mtls: {ca_file: clients-ca.pem, enforcement: policy}
+policies_dir: policies-of-page
+upstream: {to: "http://127.0.0.1:3000", policies: [example]}
+"""
 # An example is no bad example because the machine that tests it is a container, or because it trusts nobody by default.
 EXPECTED_WARNING = re.compile(r"is loopback, and this is a container")
 
@@ -101,7 +112,7 @@ class Reader:
         os.symlink(os.path.dirname(os.path.realpath(BIN)), os.path.join(self.tree, "build", "release"))
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("TOLLGATE")}
         self.service = Upstream(SERVICE)
-        self.nodes, self.served, self.written, self.heading = [], None, None, ""
+        self.nodes, self.served, self.written, self.heading, self.heard = [], None, None, "", ""
 
     def path(self, name):
         return os.path.join(self.tree, name)
@@ -142,6 +153,7 @@ class Reader:
             timeout=TYPING_S,
             check=False,
         )
+        self.heard = p.stdout
         return p.returncode, p.stdout
 
     def serve(self, line, ready):
@@ -239,10 +251,29 @@ def asks(t, reader, command, _):
     t.assertEqual((status, answers(said)), (0, claimed), said)
 
 
+def asks_why(t, reader, command, _):
+    """REQUEST_ID is of the first request that was denied, as its caller has it."""
+
+    def denied():
+        with open(reader.path("access.log"), encoding="utf-8") as f:
+            return [x for x in map(json.loads, f) if x.get("refused") == "denied"]
+
+    reader.env["REQUEST_ID"] = wait_until(denied, 5)[0]["request_id"]
+    status, said = reader.type(command.text)
+    t.assertEqual(status, 0, said)
+    t.assertRegex(said, "(?m)^status +403 ")
+
+
+def replays(t, reader, command, _):
+    with open(reader.path("access.log"), encoding="utf-8") as f:
+        t.assertTrue(f.read())
+    runs("^would lose access")(t, reader, command, _)
+
+
 def explains(t, reader, command, _):
     status, said = reader.type(command.text)
     claimed = re.findall(r"\b\d{3}\b", command.remark)
-    t.assertEqual(re.findall(r"^status +(\d+)$", said, re.M), claimed, said)
+    t.assertEqual(re.findall(r"^status +(\d+)\b", said, re.M), claimed, said)
     t.assertEqual(status, 0 if claimed[0] < "400" else 1)
 
 
@@ -337,8 +368,12 @@ RULES = [
     (OURS + r"check -c tollgate\.yaml --online .*", runs("^all is well$")),
     (OURS + r"verify .*", runs("^the token is good")),
     (OURS + r"explain .*", explains),
+    (OURS + r"why --all access\.log .*", runs("^ +0 +the files decide otherwise, although")),
+    (OURS + r'why "\$REQUEST_ID" access\.log.*', asks_why),
+    (OURS + r"replay --policy .*", replays),
+    (OURS + r"test policies/?", runs("^ok: [0-9]+ policies, [0-9]+ cases passed, 0 failed")),
     (OURS + r"healthcheck .*", runs()),
-    (r"curl -i .*", asks),
+    (r"curl -s?i .*", asks),
     (r"curl -s \S+/metrics \| grep .*", runs("^tollgate_")),
     (r"grep '\"status\":(\d+)' access\.log \| tail -n 1", greps),
     (r"install (?:-D )?-m (\d+) \S+ (\S+)", installs),
@@ -350,6 +385,10 @@ RULES = [
     (r"kubectl apply -k (docker/kubernetes)", kustomize),
     (r"kubectl (?:rollout status|logs) deployment/(\w+).*", in_cluster),
 ]
+EXPLAINING = [
+    (r"echo '(.*)' \| " + OURS + r"explain --batch", runs('^{"decision"')),
+    (OURS + r"test rules", runs("^failed: ", exits=1)),
+] + RULES
 # The lines of the compose example are typed in its pod.
 COMPOSE = elsewhere("def test_as_documented", why="wants the compose example to run")
 DEPLOYING = [
@@ -359,17 +398,32 @@ DEPLOYING = [
 
 
 # ---- configurations -------------------------------------------------------------------------------------------------
+SECRET = "a-secret-of-this-page"
+
+
+def made(reader, setting, ca, leaf):
+    """The text of a file that a setting names."""
+    if "jwks" in setting:
+        return json.dumps(jwks())
+    if "debug_trace" in setting:
+        return SECRET + "\n"
+    if "crl" in setting:
+        path = certs.crl(ca, name=os.path.join(reader.dir, "crl%d" % time.monotonic_ns()))
+    else:
+        path = leaf.key if "key" in setting else ca.cert if "ca_" in setting else leaf.chain
+    with open(path, encoding="ascii") as f:
+        return f.read()
+
+
 def make_files(reader, text):
     """The files a configuration names: its text, with absolute paths brought here."""
     ca = certs.ca(reader.dir, "ca%d" % time.monotonic_ns())
     leaf = certs.leaf(reader.dir, ca, ["localhost", "127.0.0.1"], name="leaf%d" % time.monotonic_ns())
     for setting, name in re.findall(r"(\w+_file): ([^\s,}]+)", text):
-        kind = "key" if "key" in setting else "crl" if "crl" in setting else "ca" if "ca_" in setting else "cert"
-        target = os.path.join(reader.tree, os.path.basename(name))
-        source = {"key": leaf.key, "ca": ca.cert, "cert": leaf.chain}.get(kind) or certs.crl(ca, name=target + ".made")
-        shutil.copy(source, target)
-        os.chmod(target, 0o600)
-        text = text.replace(name, os.path.basename(name))
+        target = os.path.basename(name)
+        reader.write(target, made(reader, setting, ca, leaf))
+        os.chmod(reader.path(target), 0o600)
+        text = text.replace(name, target)
     return text, ca, leaf
 
 
@@ -426,9 +480,47 @@ def compose(t, reader, text):
     t.assertNotIn("ports", services["app"])
 
 
+def continuous(t, reader, text):
+    """A snippet for continuous integration: what its container would run is run, and leaves cases for machines."""
+    line = re.search(r"(?s)docker run (.*?) tollgate:[\d.]+\s+(.*?)>(\S+)", text)
+    t.assertIn("-v \"$PWD/policies:/policies:ro\"", line[1])
+    argv = line[2].replace("/policies", reader.path("policies")).split()
+    status, said, err = run(*argv)
+    t.assertEqual(status, 0, said + err)
+    suites = xml.etree.ElementTree.fromstring(said).findall("testsuite")
+    t.assertGreater(len(suites), 5)
+    t.assertTrue(all(x.findall("testcase") for x in suites))
+    t.assertGreater(text.count(line[3]), 1)              # what is kept is what was written
+
+
+# ---- what commands say ----------------------------------------------------------------------------------------------
+# What differs from run to run: moments, ids and digests, counters, how long it took.
+VOLATILE = (
+    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+    (r"\b(?=[0-9a-f-]*\d)[0-9a-f]{8}(-?[0-9a-f]{4,})+\b", "ID"),
+    (r"\b\d+ of (\d+) left", r"N of \1 left"),
+    (r"\d+(\.\d+)? (s|ms|us)\b", "SOME"),
+    (r'("(duration_ms|upstream_duration_ms|remaining|bytes_out)": ?)[\d.]+', r"\1N"),
+    (r'"token_id": ?"\w+"', '"token_id":ID'),
+    (r"^(Date|X-RateLimit-Reset): .*", r"\1: SOME"),
+    (r"[ \r]+$", ""),
+)
+
+
+def settled(text):
+    for pattern, instead in VOLATILE:
+        text = re.sub("(?m)" + pattern, instead, text)
+    return text.strip("\n")
+
+
 # ---- a page: one test for each command and each configuration, in the order of the page ------------------------------
 class Page(unittest.TestCase):
     has_provider = False
+    first = BASE                                         # what its excerpts are completed by
+
+    @classmethod
+    def prepare(cls):
+        """What its reader has besides."""
 
     @classmethod
     def setUpClass(cls):
@@ -436,11 +528,12 @@ class Page(unittest.TestCase):
             need_node()
         cls.reader = Reader()
         cls.addClassCleanup(cls.reader.leaves)
-        cls.base = BASE
+        cls.base = cls.first
         if cls.has_provider:
             cls.reader.gets_a_provider()
         else:
             cls.reader.write("tollgate.yaml", BASE + "upstream: http://127.0.0.1:3000\n")
+        cls.prepare()
 
     def types(self, command, rules):
         for pattern, rule in rules:
@@ -452,16 +545,104 @@ class Page(unittest.TestCase):
     def configures(self, block):
         if re.search(r"(?m)^services:", block.text):
             return compose(self, self.reader, block.text)
+        if "docker run" in block.text:
+            return continuous(self, self.reader, block.text)
+        if self.keeps(block) or not re.search(r"(?m)^\w", block.text):
+            return None
         text, ca, leaf = make_files(self.reader, whole_configuration(self.base, block.text + "\n"))
-        if "identity_providers:" in block.text:
+        kind, words = examples.expected(block.text)
+        if "identity_providers:" in block.text and not kind:
             type(self).base = text
         self.reader.write("tollgate.yaml", text)
         status, said = self.reader.type(BIN + " check -c tollgate.yaml")
         warned = [x for x in said.splitlines() if "warning:" in x and not EXPECTED_WARNING.search(x)]
-        self.assertEqual((status, warned), (0, []), said)
+        self.assertEqual((status, [words in x for x in warned]), (0, [True] if kind else []), said)
         self.assertIn("configuration ok", said)
         if re.search(r"(?m)^certificate", text):
             shakes_hands(self, self.reader, ca, leaf)
+
+    def checked(self, policy):
+        """What `check` says of a policy alone: exit status, its warnings, all of it."""
+        os.makedirs(self.reader.path("policies-of-page"), exist_ok=True)
+        self.reader.write("policies-of-page/example.yaml", policy + "\n")
+        text, _, _ = make_files(self.reader, BASE + JUDGED)
+        self.reader.write("judged.yaml", text)
+        status, said = self.reader.type(BIN + " check -c judged.yaml")
+        return status, [x for x in said.splitlines() if "warning:" in x and not EXPECTED_WARNING.search(x)], said
+
+    def hears(self, path, block):
+        """What the page shows is what the last command said; a line `...` stands for any number of lines.
+
+        README_WRITE=yes puts what was said into the page, but for blocks with such lines.
+        """
+        heard, shown = settled(self.reader.heard), settled(block.text)
+        if os.environ.get("README_WRITE") == "yes" and heard != shown and "..." not in shown.split("\n"):
+            text = read(path)
+            said = "\n".join(line.rstrip() for line in self.reader.heard.strip("\n").split("\n"))
+            with open(os.path.join(TOP, path), "w", encoding="utf-8") as f:
+                f.write(text.replace("```text\n" + block.text + "\n```", "```text\n" + said + "\n```"))
+            return
+        pattern = "".join("(?:.*\n)*" if x == "..." else re.escape(x) + "\n" for x in shown.split("\n"))
+        self.assertTrue(re.fullmatch(pattern, heard + "\n"), "shown:\n%s\nsaid:\n%s" % (shown, heard))
+
+    def logs(self, shown):
+        """A line of the access log on the page has what the reader's own has: the same members, the same decision."""
+        if "request_id" not in shown:
+            return
+        with open(self.reader.path("access.log"), encoding="utf-8") as f:
+            line = next(x for x in map(json.loads, f) if x["request_id"] == self.reader.env["REQUEST_ID"])
+        self.assertEqual(list(shown), list(line))
+        for member in ("status", "decision", "reasons", "policy", "shadow", "refused", "facts", "route", "sub"):
+            self.assertEqual(shown[member], line[member])
+
+    def keeps(self, block):
+        """A file that later commands want: its first line says its name."""
+        named = re.match(r"# (\S+\.yaml)\n", block.text)
+        if named:
+            os.makedirs(os.path.dirname(self.reader.path(named[1])), exist_ok=True)
+            self.reader.write(named[1], block.text + "\n")
+        return named
+
+    def judges(self, block, rows):
+        """A policy of the page: what `check` says of it, and its table."""
+        kind, words = examples.expected(block.text)
+        self.keeps(block)
+        status, warned, said = self.checked(block.text)
+        self.assertEqual(status, 78 if kind == "error" else 0, said)
+        if kind == "error":
+            self.assertIn(words, said)
+        elif block.heading != "Criteria":                # there one of each stands together: it compiles
+
+            self.assertEqual([words in x for x in warned], [True] if kind else [], said)
+        self.answers(rows, "judged.yaml")
+
+    def traps(self, row):
+        """A row of wrong and right spellings: `check` warns about the one and has nothing to say of the other."""
+        for cell, wrong in ((row[0], True), (row[-1], False)):
+            for policy in examples.spellings(cell):
+                status, warned, said = self.checked(policy)
+                self.assertEqual((status, bool(warned)), (0, wrong), policy + "\n" + said)
+
+    def answers(self, rows, configuration="tollgate.yaml"):
+        """The requests of a table, asked of a configuration."""
+        for caller, request, answer in rows:
+            with self.subTest("%s, %s" % (caller, request)):
+                claims = examples.claims(caller)
+                argv = ["explain", "-c", self.reader.path(configuration), "--json"]
+                argv += ["--claims", json.dumps(claims)] if claims else []
+                _, out, err = run(*argv, *examples.request(request, self.authority()))
+                self.assertTrue(out, err)
+                got = json.loads(out)
+                said = sorted(answer.replace(",", "").split()[1:])
+                self.assertEqual(str(got["status"]), answer[:3], out)
+                if said:
+                    self.assertEqual(sorted(got["reasons"]), said, out)
+
+    @classmethod
+    def authority(cls):
+        if not hasattr(cls, "_authority"):
+            cls._authority = certs.ca(cls.reader.dir, "clients-of-page")
+        return cls._authority
 
 
 def steps(path, rules):
@@ -474,15 +655,25 @@ def steps(path, rules):
         found["test_%04d_%s" % (line, slug)] = work
 
     for block in pages.blocks(read(path)):
+        if block.kind == "yaml" and examples.is_policy(block.text):
+            step(block.line, "policy " + block.heading, lambda t, b=block: t.judges(b, examples.rows(read(path), b)))
+            continue
         if block.kind == "sh":
             for c in pages.commands(block):
                 step(c.line, c.typed, lambda t, c=c: (t.reader.section(c.heading), t.types(c, rules)))
         elif block.kind == "yaml":
-            step(block.line, "yaml " + block.heading, lambda t, b=block: (t.reader.section(b.heading), t.configures(b)))
+            rows = examples.rows(read(path), block)
+            work = lambda t, b=block, r=rows: (t.reader.section(b.heading), t.configures(b), t.answers(r))  # noqa: E731
+            step(block.line, "yaml " + block.heading, work)
+        elif block.kind == "output":
+            step(block.line, "output " + block.heading, lambda t, b=block: t.hears(path, b))
         elif block.kind == "json":
-            step(block.line, "json " + block.heading, lambda t, b=block: json.loads(b.text))
+            step(block.line, "json " + block.heading, lambda t, b=block: t.logs(json.loads(b.text)))
         elif block.kind != "text":
             step(block.line, "unknown block", lambda t, b=block: t.fail("no rule for a block of " + b.kind))
+    if "\n| %s |" % examples.WRONG in read(path):
+        for i, row in enumerate(pages.rows(read(path), examples.WRONG)):
+            step(10000 + i, "trap " + row[0], lambda t, r=row: t.traps(r))
     return found
 
 
@@ -493,6 +684,17 @@ def page(name, path, rules=RULES, **members_):
 Readme = page("Readme", "README.md", has_provider=True)
 Deploying = page("Deploying", "docs/deploying.md", DEPLOYING)
 Tls = page("Tls", "docs/tls.md")
+Policies = page("Policies", "docs/ppl.md")
+
+
+def two_tokens(cls):
+    given = {"iss": "https://idp.example.com", "aud": "orders-api"}
+    cls.reader.env["ANN"] = token(sub="u1", email="ann@example.com", role="viewer", **given)
+    cls.reader.env["BOB"] = token(sub="u2", email="bob@example.com", role="editor", **given)
+
+
+LOCAL = BASE.replace("[orders-api]", "[orders-api], jwks_file: keys.json")
+Explaining = page("Explaining", "docs/explain.md", EXPLAINING, first=LOCAL, prepare=classmethod(two_tokens))
 
 
 if __name__ == "__main__":

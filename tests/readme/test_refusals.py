@@ -66,18 +66,20 @@ REFUSALS = [
     (400, "malformed-body", CHUNKED % b"chunked" + b"x\r\n", "malformed-body"),
     (400, "ambiguous-path", ("GET", "/a%2Fb"), "ambiguous-path"),
     (400, "malformed-credential", ("GET", "/members", [("Authorization", "Bearer a b")]), "malformed-credential"),
-    (401, "no-token", ("GET", "/members"), "user-unauthenticated"),
+    (400, "malformed-call", ("POST", "/tools", [bearer()], b"[]"), "a policy of this route asks which tool is called"),
+    (401, "no-token", ("GET", "/members"), "the policy asks who is calling"),
     (401, "token-expired", ("GET", "/members", auth(EXPIRED)), "expired"),
     (401, "token-invalid", ("GET", "/members", auth(ELSEWHERE)), "BROKEN +audience"),
-    (403, "denied", ("GET", "/staff", [bearer()]), "domain-unauthorized"),
-    (403, "websocket", ("GET", "/members", [bearer()] + upgrade()), "websocket"),
+    (403, "denied", ("GET", "/staff", [bearer()]), r"domain .* does not hold for example\.com"),
+    (403, "websocket", ("GET", "/members", [bearer()] + upgrade()), "the route has no allow_websockets"),
     (404, "no-route", ("GET", "/nowhere"), "no route matches this host and path"),
     (405, "method", ("TRACE", "/open"), '"method": "TRACE"'),
     (408, "slow-head", b"GET / HTT", "slow-head"),
     (408, "slow-body", b"POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", "slow-body"),
     (413, "body-too-large", ("POST", "/open", [], b"a" * 2048), "body-too-large"),
     (414, "malformed-request", ("GET", "/" + "a" * 2048), '"status": 414'),
-    (429, "rate-limited", ("GET", "/members", [bearer(sub="once", plan="trial")]), '"tier": "trial"'),
+    (415, "content-coding", ("POST", "/tools", [bearer(), ("Content-Encoding", "gzip")], b"{}"), "compressed"),
+    (429, "rate-limited", ("GET", "/members", [bearer(sub="once", plan="trial")]), "trial, 0 of 1 left"),
     (431, "malformed-request", ("GET", "/", [("Cookie", "a" * 8192)]), '"status": 431'),
     (501, "malformed-request", CHUNKED % b"gzip, chunked", '"status": 501'),
     (502, "upstream-failed", ("GET", "/dead"), "FAILED +upstream http://127.0.0.1:1: connection refused"),
@@ -103,12 +105,14 @@ class Refusals(Case):
         cls.slow = Upstream()
         cls.addClassCleanup(cls.slow.stop)
         cls.slow.on("/", lambda connection, request: time.sleep(4))
+        tools = {"allow": {"and": [{"authenticated_user": True}, {"mcp_tool": "search"}]}}
         staff = {"allow": {"and": [{"domain": {"is": "elsewhere.test"}}]}}
         return [
             members(up, name="members", prefix="/members"),
             {"name": "staff", "prefix": "/staff", "to": up.url, "policy": staff},
             public(up, name="open", prefix="/open"),
             public("http://127.0.0.1:1", name="dead", prefix="/dead"),
+            {"name": "tools", "prefix": "/tools", "to": up.url, "policy": tools},
             public(cls.slow, name="slow", prefix="/slow"),
         ]
 
@@ -137,6 +141,8 @@ class Refusals(Case):
         config_ = ["-c", self.gate.config_path]
         if way == "log":
             return json.dumps(line)
+        if way == "why":
+            return run("why", line["request_id"], self.gate.access, *config_)[1]
         if way == "verify":
             return run("verify", *config_, given)[1]
         if way == "explain":
@@ -216,15 +222,26 @@ class Complete(unittest.TestCase):
     """The table and the list of commands against the program."""
 
     def test_every_refusal_has_a_row(self):
-        names = set(re.findall(r'\[TG_REFUSE_\w+\] = \{"([\w-]+)"', read("proxy", "gate", "step_reply.c")))
+        names = set(re.findall(r'\[TG_REFUSE_\w+\] = \{"([\w-]+)"', read("proxy", "gate", "refusals.c")))
         table = pages.rows(read("README.md"), "answer")
         told = {w for _, words, meaning, _ in table for w in re.findall(r"`([\w-]+)`", words + meaning)}
         self.assertEqual(sorted(names - told - {"none"}), [])
 
+    def test_every_member_of_the_log_is_told(self):
+        """The table of docs/explain.md against what writes the lines."""
+        code = read("proxy", "gate", "access_log.c") + read("proxy", "gate", "access_facts.c")
+        found = re.findall(r'NAME\("(\w+)"\)|\\"(\w+)\\":|\{"(\w+)", TG_FACT_', code)
+        names = {a or b or c for a, b, c in found}
+        told = set(re.findall(r"`(\w+)`", read("docs", "explain.md")))
+        self.assertLessEqual({"ts", "facts", "omitted", "tool", "shadow", "policy_set"}, names)
+        self.assertEqual(sorted(names - told), [])
+        table = {w for row in pages.rows(read("docs", "explain.md"), "member") for w in re.findall(r"`(\w+)`", row[0])}
+        self.assertEqual(sorted(table - names), [])
+
     def test_every_row_is_provoked(self):
         tried = [(status, refused) for status, refused, _, _ in REFUSALS + CERTIFICATES]
         for answers_, words, meaning, way in pages.rows(read("README.md"), "answer"):
-            self.assertIn(way, ("log", "verify", "explain", "check"))
+            self.assertIn(way, ("log", "why", "verify", "check"))
             for status in answers_.split(", "):
                 self.assertIn(int(status), [s for s, _ in tried])
             for word in re.findall(r"`([\w-]+)`", words):
@@ -232,7 +249,7 @@ class Complete(unittest.TestCase):
 
     def test_commands_in_the_text(self):
         """Commands between words: the scripts exist, and tollgate has them with these options."""
-        for path in ("README.md", "docs/deploying.md", "docs/tls.md"):
+        for path in ("README.md", "docs/deploying.md", "docs/tls.md", "docs/ppl.md", "docs/explain.md"):
             page_ = re.sub(r"(?s)```.*?```", "", read(path))
             for span in re.findall(r"`((?:scripts|docker|bench|tests)/\w[^`]*|tollgate [a-z][^`]*)`", page_):
                 with self.subTest(span, page=path):

@@ -192,6 +192,37 @@ def run(*args, stdin=None, timeout=20, env=None, cwd=None):
     return p.returncode, p.stdout, p.stderr
 
 
+# ---- the access log, explained ----------------------------------------------------------------------------------
+WHY_BYTES = 16 << 20  # of a log: more would only be more of the same
+explained = {"lines": 0, "judged": 0, "equal": 0, "early": 0, "other files": 0, "not known": 0, "no configuration": 0}
+explained_refusals = set()
+
+
+def explain_log(config_path, log, env=None, cwd=None):
+    """`tollgate why --all` on a log; each line must come out as it was decided. {} when the files are gone by now."""
+    with open(log, "rb") as f:
+        text = f.read(WHY_BYTES)
+    text = text[: text.rfind(b"\n") + 1]
+    if not text:
+        return {}
+    args = ("why", "--all", "--json", "-c", config_path, "-")
+    code, out, err = run(*args, stdin=text.decode("utf-8"), env=env, cwd=cwd)
+    if code == 78:  # a test has broken the configuration, or removed a file it names
+        explained["no configuration"] += text.count(b"\n")
+        return {}
+    if not out:
+        raise AssertionError("why --all: exit %d\n%s" % (code, err))
+    said = json.loads(out)
+    if code != 0 or said["differ"] or said["unexplained"] or said["foreign"]:
+        raise AssertionError("why --all, exit %d: lines that are not explained\n%s" % (code, out[:8000]))
+    for name, member in (("other files", "differ_since"), ("not known", "unknown")):
+        explained[name] += said[member]
+    for name in ("lines", "judged", "equal", "early"):
+        explained[name] += said[name]
+    explained_refusals.update(re.findall(r'"refused":"([\w-]+)"', text.decode("utf-8")))
+    return said
+
+
 class NotStarted(Exception):
     def __init__(self, status, stderr):
         super().__init__("exit %s: %s" % (status, stderr[-3000:]))
@@ -214,6 +245,7 @@ class Tollgate:
         for name, text in (files or {}).items():
             self.write(name, text)
         self.configure(cfg)
+        self.env, self.explained = env, None
         self.err = open(os.path.join(self.dir, "stderr"), "w+", encoding="utf-8", errors="replace")
         self.out = open(os.path.join(self.dir, "stdout"), "w+", encoding="utf-8", errors="replace")
         self.proc = subprocess.Popen(
@@ -272,7 +304,7 @@ class Tollgate:
             found = [x for x in whole if path is None or x.get("path") == path]
             return found if len(found) >= count else []
 
-        return wait_until(lines, 3)
+        return wait_until(lines, 3) if count else lines()
 
     def peak_kib(self):
         with open("/proc/%d/status" % self.pid, encoding="ascii", errors="replace") as f:
@@ -290,6 +322,13 @@ class Tollgate:
                 total += float(m[3])
         return total
 
+    def explain(self):
+        """What `why --all` makes of the log as it is now; looked at again only when more was written."""
+        size = os.path.getsize(self.access) if os.path.isfile(self.access) else 0
+        if size and (not self.explained or self.explained[0] != size):
+            self.explained = size, explain_log(self.config_path, self.access, self.env, self.dir)
+        return self.explained[1] if self.explained else {}
+
     def stop(self, expect=0):
         """SIGTERM, and the last checks."""
         try:
@@ -306,6 +345,7 @@ class Tollgate:
                 raise AssertionError("a report on standard error:\n" + said[-8000:])
             if status != expect:
                 raise AssertionError("exit status %d instead of %d:\n%s" % (status, expect, said[-3000:]))
+            self.explain()
         finally:
             self.err.close()
             self.out.close()
@@ -617,6 +657,8 @@ def main():
     bad = len(r.failures) + len(r.errors) + len(r.unexpectedSuccesses)
     for test, why in r.skipped:
         print("skipped: %s: %s" % (test, why))
+    print("log lines explained: " + ", ".join("%s %d" % x for x in explained.items()))
+    print("refusals explained: " + " ".join(sorted(explained_refusals)))
     print("%d passed, %d failed, %d skipped" % (r.passed, bad, len(r.skipped)))
     sys.stdout.flush()
     os._exit(1 if bad else 0)  # daemon threads of an upstream must not hold the program

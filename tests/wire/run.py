@@ -19,6 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 OIDC = os.path.join(TOP, "tests", "oidc")  # what needs its node modules
 LIMIT_S = 420  # for one program
+EXPLAINED = {}  # log lines, all programs together
 ALONE = ("test_robust",)  # judges time and memory: nothing runs beside it
 
 
@@ -45,6 +46,8 @@ def one(path, args, results):
     passed, failed, skipped = map(int, m.groups()) if m else (0, 1, 0)
     if code != 0 and not failed:
         failed = 1
+    for what, count in re.findall(r"(\w[\w ]*) (\d+)", "".join(re.findall(r"^log lines explained: (.*)$", text, re.M))):
+        EXPLAINED[what] = EXPLAINED.get(what, 0) + int(count)
     results.append((name, passed, failed, skipped))
     print(
         "  %-20s %3d passed, %d failed, %d skipped  %5.1f s" % (name, passed, failed, skipped, time.monotonic() - start)
@@ -93,6 +96,7 @@ def main():
     for path in paths:
         if os.path.basename(path)[:-3] in ALONE:
             one(path, args, results)
+    print("log lines explained: " + ", ".join("%s %d" % x for x in EXPLAINED.items()))
     totals = [sum(r[i] for r in results) for i in (1, 2, 3)]
     print("%d passed, %d failed, %d skipped" % tuple(totals))
     return 1 if totals[1] else 0

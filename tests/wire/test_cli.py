@@ -12,6 +12,7 @@ from harness import (
     AUDIENCE,
     Case,
     ISSUER,
+    ask,
     command,
     config,
     environment,
@@ -23,6 +24,7 @@ from harness import (
     public,
     run,
     token,
+    value,
     wait_until,
 )
 
@@ -49,7 +51,7 @@ class Commands(Case):
     def test_help_and_version(self):
         code, out, err = run("--help")
         self.assertEqual((code, err), (0, ""))
-        for command in ("run", "dev", "check", "verify", "mint", "healthcheck", "explain"):
+        for command in ("run", "dev", "check", "verify", "mint", "healthcheck", "explain", "why", "test", "replay"):
             self.assertIn(command, out)
             self.assertEqual(run(command, "--help")[0], 0, command)
         code, out, _ = run("--version")
@@ -100,6 +102,89 @@ class Commands(Case):
         for line, column, words in ((2, 1, "routes"), (4, 10, "workers"), (6, 3, "head")):
             self.assertRegex(said, re.escape("%s:%d:%d" % (path, line, column)) + ".*" + words)
         self.assertRegex(said, "did you mean")
+
+    TRAPS = """\
+address: "[::]:8080"
+identity_providers:
+  corp: {issuer: https://corp.test, audiences: [a]}
+  partner: {issuer: https://partner.test, audiences: [a]}
+policies:
+  - name: admins
+    enforced: true
+    ppl: {allow: {and: [{groups: admins}]}}
+  - name: staff
+    ppl:
+      allow:
+        or:
+          - email: [ann@example.com, bob@example.com]
+          - claim/realm_access/roles: staff
+          - claim/team: [a, b]
+        not:
+          - email: eve@example.com
+      deny:
+        nor:
+          - source_ip: 10.0.0.0/8
+          - http_path: {starts_with: /public}
+  - name: night
+    ppl:
+      - allow:
+          and:
+            - groups: operators
+            - time_of_day: {timezone: UTC, after: "22:00"}
+            - time_of_day: {timezone: UTC, before: "6:00"}
+      - allow:
+          and:
+            - claim/banned: {exclude: true}
+      - deny:
+          or:
+            - http_method: delete
+      - allow:
+          and:
+            - groups: operators
+            - claim/banned: {exclude: true}
+routes:
+  - name: app
+    to: http://127.0.0.1:3000
+    policies: [staff]
+  - name: tools
+    prefix: /tools
+    to: http://127.0.0.1:3000
+    identity_providers: [corp]
+    policies: [night]
+    mode: shadow
+"""
+
+    WARNINGS = """\
+8:18: policy admins: an enforced policy is part of every route
+13:20: policy staff: allow.or[0].email: compares with the list as a whole, which no text equals; for any of them write \
+in: ["ann@example.com","bob@example.com"]
+14:39: policy staff: allow.or[1].claim/realm_access/roles: a slash is part of the name: no member of a claim is found \
+by it; write claim/realm_access.roles
+15:25: policy staff: allow.or[2].claim/team: compares each element with the list as a whole; for any of them write one \
+criterion for each under `or`: [{claim/team: A}, {claim/team: B}]
+21:38: policy staff: deny.nor[1].http_path.starts_with: a prefix ends anywhere, not at a slash: this one is also that of \
+/publicX; write {starts_with: /public/} and, for the page itself, {is: /public}
+17:11: policy staff: allow.not: `or` and `not` beside each other are alternatives, not "... but not ..."
+17:20: policy staff: allow.not[0].email: admits every caller with a token whom this does not describe
+20:11: policy staff: deny.nor: `nor` holds as soon as one of its 2 criteria does not: this denies unless all of them do
+34:28: policy night: [2].deny.or[0].http_method: methods are compared with case, and no client sends this one; write DELETE
+28:28: policy night: [0].allow.and[2].time_of_day: nothing meets this and what is asked before it, so this `and` allows
+31:29: policy night: [1].allow.and[0].claim/banned: holds for every token that does not say this; without a token it does
+37:13: policy night: [3].allow.and: admits nobody whom [1].allow.and does not admit already; remove it
+40:5: routes[0] (app) decides by e-mail address or domain, and any of the identity_providers can issue a token with the
+48:11: routes[1] (tools).mode: shadow: this route admits everybody, without a token too, but for what enforced policies deny
+43:5: routes[1] (tools) can never match: routes[0] (app) before it takes all of its requests
+"""
+
+    def test_check_warns_of_traps(self):
+        """All that is legal and not meant, at its place; without the traps, nothing."""
+        path, code, out, err = self.check(self.TRAPS)
+        self.assertEqual((code, out), (0, "configuration ok\n"), err)
+        said = err.splitlines()
+        want = self.WARNINGS.splitlines()
+        for told, expected in zip(said, want):
+            self.assertEqual(told[: len("warning: %s:" % path) + len(expected)], "warning: %s:%s" % (path, expected))
+        self.assertEqual(len(said), len(want), err)
 
     def test_refused_configurations(self):
         """Each for its own reason; nothing is guessed."""
@@ -369,6 +454,90 @@ class Commands(Case):
         code, told, err = explain(unasked, "--client-cert", client.cert)
         self.assertEqual((code, told), (2, None))
         self.assertIn("there is no downstream_mtls", err)
+
+    def test_explain_says_what_is_answered(self):
+        """The words, the challenge and the status of `explain` are those of the answer that a request gets."""
+        tools = {"allow": {"and": [{"authenticated_user": True}, {"mcp_tool": "read"}]}}
+        staff = {"name": "staff", "ppl": {"allow": {"and": [{"groups": "staff"}]}}, "explanation": "only staff"}
+        cfg = config(
+            [
+                {"name": "closed", "prefix": "/closed", "to": "echo:"},
+                {"name": "tools", "prefix": "/tools", "to": "echo:", "policy": tools},
+                {"name": "staff", "prefix": "/staff", "to": "echo:", "policies": ["staff"], "show_error_details": True},
+            ],
+            policies=[staff],
+        )
+        gate = self.start(cfg)
+        good, old, foreign = token(), token(exp=int(time.time()) - 60), token(aud="elsewhere")
+        cases = (
+            ("/staff", None, None),
+            ("/staff", good, None),
+            ("/staff", token(groups=["staff"]), None),
+            ("/staff", old, None),
+            ("/staff", foreign, None),
+            ("/closed", good, None),
+            ("/tools", good, "[]"),
+            ("/tools", good, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "write"}}'),
+            ("/nowhere", good, None),
+            ("/staff/a%2fb", good, None),
+            ("/staff?access_token=x", good, None),
+        )
+        for target, bearer, body in cases:
+            with self.subTest(target, bearer=bearer and bearer[-8:], body=body):
+                fields = [("Authorization", "Bearer " + bearer)] if bearer else []
+                answer = ask(gate.port, "POST", target, fields, body and body.encode())
+                args = ["explain", "-c", gate.config_path, "-X", "POST", "--host", "app.test", "--path", target, "--json"]
+                args += (["--token", bearer] if bearer else []) + (["--body", body] if body else [])
+                code, out, err = run(*args)
+                said = json.loads(out)
+                self.assertEqual((said["status"], code), (answer.status, 0 if answer.status == 200 else 1), err)
+                if bearer:
+                    self.assertNotIn(bearer[-20:], out + run(*args[:-1])[1])
+                if answer.status == 200:
+                    self.assertIsNone(said["answer"])
+                    continue
+                details = json.loads(answer.body)["details"]
+                self.assertEqual(said["explanation"] or said["answer"]["details"], details)
+                told, challenge = said["answer"]["challenge"], value(answer, "WWW-Authenticate")
+                self.assertTrue(told == challenge or challenge.startswith(told + ", error_description="), told)
+
+    # ---- why ------------------------------------------------------------------------------------------------
+    def test_why_from_an_id(self):
+        """From the id in a user's error to the reason, out of lines as tools for containers print them."""
+        policy = {"allow": {"and": [{"email": {"is": "ann@example.com"}}]}}
+        gate = self.start(config([{"name": "orders", "prefix": "/", "to": "echo:", "policy": policy}]))
+        mine = token(email="bob@example.com")
+        answer = ask(gate.port, "GET", "/orders", [("Authorization", "Bearer " + mine)])
+        self.assertEqual(answer.status, 403)
+        identity = value(answer, "X-Request-Id")
+        self.assertTrue(wait_until(lambda: [x for x in gate.log() if x["request_id"] == identity]))
+        with open(gate.access, encoding="utf-8") as f:
+            lines = f.read()
+        with self.subTest("the log of the configuration"):
+            code, out, err = run("why", identity, "-c", gate.config_path, cwd=gate.dir)
+            self.assertEqual((code, err), (0, ""))
+            self.assertRegex(out, r'(?m)^ +no\* +email \{"is":"ann@example.com"\}, saw bob@example.com')
+            self.assertRegex(out.splitlines()[-1], r"^status +403 Forbidden: nothing allows it: email ")
+            self.assertNotIn(mine[-20:], out)
+        for prefix in ("orders-1  | ", "2026-11-22T05:20:03.1Z ", "[pod/orders/tollgate] "):
+            with self.subTest(prefix):
+                given = "".join(prefix + line for line in lines.splitlines(True))
+                code, out, err = run("why", identity, "-", "-c", gate.config_path, "--json", stdin=given)
+                said = json.loads(out)
+                self.assertEqual((code, said["compared"], said["same_policies"]), (0, "equal", True), err)
+                self.assertEqual(said["reasons"], said["logged"]["reasons"])
+        with self.subTest("other policies since"):
+            policy["allow"]["and"][0]["email"]["is"] = "bob@example.com"
+            now = self.file("now.json", config([{"name": "orders", "prefix": "/", "to": "echo:", "policy": policy}]))
+            code, out, err = run("why", identity, "-", "-c", now, stdin=lines)
+            self.assertEqual(code, 0, err)
+            self.assertIn("not those that decided it", out)
+            self.assertIn("the files decide otherwise: allow", out)
+            self.assertEqual(run("why", "--all", "-", "-c", now, stdin=lines)[0], 0)
+        with self.subTest("a line that was changed"):
+            bad = lines.replace("email-unauthorized", "domain-unauthorized")
+            code, out, err = run("why", "--all", "-", "-c", gate.config_path, stdin=bad)
+            self.assertEqual(code, 1, out)
 
     # ---- dev and healthcheck ----------------------------------------------------------------------------------
     def test_dev(self):

@@ -88,7 +88,9 @@ class Secrets(Case):
         header = {"Authorization": "Basic ${UPSTREAM_PASSWORD}", "X-Key": secret("literal")}
         cfg = config(
             [
-                members(self.up, name="plain", prefix="/plain", set_request_headers=header),
+                members(
+                    self.up, name="plain", prefix="/plain", set_request_headers=header, debug_trace=secret("debug")
+                ),
                 members(
                     "https://127.0.0.1:1",
                     name="tls",
@@ -97,6 +99,12 @@ class Secrets(Case):
                     tls_client_key="${CLIENT_KEY}",
                 ),
                 members("http://127.0.0.1:1", name="away", prefix="/away"),
+                {
+                    "name": "tools",
+                    "prefix": "/tools",
+                    "to": "http://127.0.0.1:1",
+                    "policy": {"allow": {"and": [{"mcp_tool": {"is": "read"}}, {"claim/role": {"has": "staff"}}]}},
+                },
             ],
             identity_providers={
                 "inline": provider(
@@ -154,6 +162,8 @@ class Secrets(Case):
                 m = c.response()
                 answers.append(b"%r %r" % (m.headers, m.body) if m.status != 200 else b"")
         self.assertEqual(len(self.up.requests), 1, "only the first passes")
+        answers += self.with_facts(gate)
+        attempts += answers[-4:]
         self.assertEqual(self.up.requests[0].one("X-Key"), secret("literal"))
         self.assertTrue(wait_until(lambda: len(gate.log() or []) >= len(attempts)), gate.log())
         verbose = self.get(gate.health, "/readyz?verbose")
@@ -164,10 +174,40 @@ class Secrets(Case):
             "access log": self.text(gate.access),
             "standard output": self.text(os.path.join(gate.dir, "stdout")),
             "standard error": gate.stderr(),
+            **self.explained(gate, env),
         }
         for where, text in said.items():
             self.assertSecret(text, where, good, good.split(".")[2], *more)
         self.assertIn("407", said["standard error"] + verbose, "the failing proxy is told, without its password")
+
+    def with_facts(self, gate):
+        """What decisions use is logged, and nothing else of a token, a header or a call."""
+        call = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "read", "arguments": {"a": secret("call")}}}
+        who = bearer(role="staff", note=secret("claim"), nested={"key": secret("nested")})
+        answers = []
+        for method, target, fields, body in (
+            ("POST", "/tools/a?k=" + secret("inquery"), [who], json.dumps(call).encode()),
+            ("POST", "/tools/b", [bearer(note=secret("claim"))], json.dumps(call).encode()),
+            ("GET", "/plain/debug", [("X-Tollgate-Debug", secret("debug"))], None),
+            ("GET", "/plain/debug", [("X-Tollgate-Debug", secret("guess"))], None),
+        ):
+            with Client(gate.port) as c:
+                m = c.request(method, target, fields + [("Connection", "close")], body).response()
+                answers.append(b"%r %r" % (m.headers, m.body))
+        traced = [b"X-Tollgate-Trace" in a for a in answers]
+        self.assertEqual(traced, [False, False, True, False], "the secret is really in use")
+        lines = gate.log("/tools/a")
+        self.assertEqual((lines[0]["facts"]["claims"]["role"], lines[0]["facts"]["tool"]), (["staff"], "read"))
+        return answers
+
+    @staticmethod
+    def explained(gate, env):
+        """What `why` makes of the log."""
+        said = {}
+        for args in (("--all",), (gate.log("/tools/a")[0]["request_id"],), (gate.log("/tools/b")[0]["request_id"], "--json")):
+            _, out, err = run("why", *args, gate.access, "-c", gate.config_path, env=env, cwd=gate.dir)
+            said["why %s" % " ".join(args)] = out + err
+        return said
 
     @staticmethod
     def get(port, target):

@@ -1,0 +1,390 @@
+"""What was decided comes out of the access log again: random requests, every kind of refusal, and what a log may hold.
+
+The law: a line and the files that decided give the same verdict for the same reasons as the live request had, and the
+status that the client saw.
+"""
+
+import json
+import os
+import random
+import re
+import tempfile
+import time
+
+import certs
+from harness import SLOW, TOP, Case, Client, ask, ask_tls, bearer, config, free_port, main, members, mint
+from harness import parallel, provider, public, run, tls_context, token, wait_until
+
+COUNT = 2000 if SLOW else 10000
+CLIENTS = 4
+OTHER = "https://other.test"
+SECRET = "0123456789abcdef0123456789abcdef"
+SEED = int(os.environ.get("TOLLGATE_SEED", "20260101"))
+CALL = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"%s","arguments":{}}}'
+DECISIONS = {"allow": (200, 101, 413, 502, 504), "deny": (403,), "unauthenticated": (401,), "limit": (429,)}
+
+
+def rule(ppl, path, **changes):
+    return {"name": path.strip("/") or "all", "prefix": path, "to": "echo:", "policy": ppl, **changes}
+
+
+def allow(*criteria, op="and"):
+    return {"allow": {op: list(criteria)}}
+
+
+def deny(*criteria, op="or"):
+    return {"deny": {op: list(criteria)}}
+
+
+def routes(dead):
+    mail, staff = {"email": {"is": "ann@example.com"}}, {"groups": {"has": "staff"}}
+    clock = {"timezone": "Europe/Prague", "after": "09:00", "before": "17:00"}
+    return [
+        rule(allow(mail), "/mail"),
+        rule(allow({"domain": {"in": ["example.com", "corp.test"]}}, op="or"), "/domain"),
+        rule(allow(staff, {"groups": {"has": "admin"}}, op="or"), "/groups"),
+        rule([allow({"accept": True}), deny({"groups": {"is": "blocked"}}, {"claim/level": {"exclude": 3}})], "/lists"),
+        rule(allow({"claim/realm.roles": {"has": "admin"}}, {"claim/level": 3}), "/nested"),
+        rule(allow(mail, op="not"), "/not"),
+        rule(allow({"user": {"starts_with": "u"}}, {"claim/absent": {"has": "x"}}, op="nor"), "/nor"),
+        rule(
+            [allow({"http_method": {"in": ["GET", "HEAD"]}}), allow(staff), deny({"http_path": {"contains": "secret"}})],
+            "/method",
+        ),
+        rule(allow({"source_ip": ["10.0.0.0/8", "2001:db8::/32"]}, staff, op="or"), "/office"),
+        rule(allow({"cors_preflight": True}, {"authenticated_user": True}, op="or"), "/cors"),
+        rule(
+            [
+                allow({"day_of_week": "mon-fri"}, {"time_of_day": clock}, {"authenticated_user": True}),
+                allow({"date": {"after": "2020-01-01T00:00:00Z"}}, {"claim/level": 3}),
+            ],
+            "/hours",
+        ),
+        rule(allow({"mcp_tool": {"in": ["read", "list"]}}, {"authenticated_user": True}), "/tools"),
+        rule(allow({"authenticated_user": True}), "/shadowed", policies=["later"]),
+        rule([allow(staff), deny({"source_ip": "10.1.0.0/16"})], "/observed", mode="shadow"),
+        rule(allow({"authenticated_user": True}), "/named", policies=["corp", "weekend"]),
+        rule(allow({"accept": True}), "/other-only", identity_providers=["other"]),
+        rule(None, "/closed"),
+        {"name": "flags", "prefix": "/flags", "to": "echo:", "allowed_users": ["u1"], "allowed_domains": ["corp.test"]},
+        {"name": "idp", "prefix": "/idp", "to": "echo:", "allowed_idp_claims": {"level": [3]}},
+        members(dead, name="dead", prefix="/dead"),
+        members("echo:", name="host", prefix="/", **{"from": "https://tenant.test"}),
+        public("echo:", name="public", prefix="/public"),
+    ]
+
+
+POLICIES = [
+    {"name": "later", "mode": "shadow", "ppl": deny({"groups": {"has": "blocked"}}, {"claim/level": 1})},
+    {"name": "corp", "ppl": allow({"domain": {"is": "corp.test"}})},
+    {"name": "weekend", "ppl": deny({"day_of_week": "sat,sun"}, op="and")},
+    {"name": "nobody", "enforced": True, "ppl": deny({"user": {"is": "banned"}})},
+]
+TIERS = [
+    {"name": "tiny", "limit": 10, "window": "1m", "when": [{"claim/plan": "tiny"}]},
+    {"name": "staff", "limit": 1000000, "window": "1m", "when": [{"groups": {"has": "staff"}}, {"claim/level": 3}]},
+    {"name": "authenticated", "limit": 1000000, "window": "1m"},
+    {"name": "unauthenticated", "limit": 15, "window": "1m"},
+]
+
+
+def settings(dead):
+    chosen = [{k: v for k, v in r.items() if v is not None} for r in routes(dead)]
+    return config(
+        chosen,
+        policies=POLICIES,
+        identity_providers={
+            "test": provider(),
+            "other": {
+                "issuer": OTHER,
+                "audiences": ["app"],
+                "supported_algs": ["HS256"],
+                "secret_file": "secret",
+                "leeway": "0s",
+                "groups_claim": "realm.roles",
+            },
+        },
+        rate_limits={"tiers": TIERS},
+        trusted_proxies=["127.0.0.1/32"],
+    )
+
+
+class Traffic:
+    """Random requests from one seed."""
+
+    PATHS = ["/", "/x", "/a/secret", "/a/b.c", "/%41", "/caf%C3%A9", "/a;b", "//x", "/./y", "/s%65cret"]
+    ADDRESSES = ["10.0.0.%d", "10.1.2.%d", "192.0.2.%d", "2001:db8::%d", "2001:db9::%d"]
+
+    def __init__(self, seed, tokens, names):
+        self.random, self.tokens, self.names = random.Random(seed), tokens, names
+
+    def body(self):
+        r = self.random
+        what = r.randrange(8)
+        if what < 4:
+            return (CALL % r.choice(["read", "list", "drop", "", "r\\u0065ad"])).encode()
+        return [
+            b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+            b'{"jsonrpc":"2.0","id":1,"result":{}}',
+            b'[{"jsonrpc":"2.0"}]',
+            b"no JSON",
+        ][what - 4]
+
+    def one(self, request_id):
+        """(method, target, fields, body, host)."""
+        r = self.random
+        name = r.choice(self.names + ["nowhere", "tools"])
+        target = "/" + name + r.choice(self.PATHS) + r.choice(["", "", "?q=1"])
+        method = r.choice(["GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+        fields = [("X-Request-Id", request_id)]
+        fields.append(("X-Forwarded-For", r.choice(self.ADDRESSES) % r.randrange(1, 5)))
+        if r.random() < 0.8:
+            fields.append(("Authorization", r.choice(["Bearer", "bearer"]) + " " + r.choice(self.tokens)))
+        elif r.random() < 0.3:
+            fields.append(("Authorization", r.choice(["Basic dTpw", "Bearer a.b.c", "Bearer bm8="])))
+        if r.random() < 0.2:
+            fields += [("Origin", "https://a.test"), ("Access-Control-Request-Method", "PUT")]
+        body = self.body() if name == "tools" and method not in ("GET", "HEAD") else None
+        return method, target, fields, body, r.choice(["app.test", "app.test:8080", "tenant.test"])
+
+
+def tokens():
+    """Of many people of two providers, good and bad ones."""
+    r = random.Random(SEED)
+    made = []
+    for i in range(36):
+        claims = {"sub": r.choice(["u%d" % i, "v%d" % i, "banned"])}
+        claims["email"] = r.choice(
+            [None, "", "ann@example.com", "bob@corp.test", "x@evil.test", "no-at", "a@b@corp.test", ["ann@example.com"], 5]
+        )
+        if r.random() < 0.7:
+            claims["groups"] = r.choice([["staff"], ["admin", "staff"], "staff", ["blocked"], [], ["a", 1, None], {"a": 1}])
+        if r.random() < 0.5:
+            claims["realm"] = {"roles": r.choice([["admin"], "staff", ["staff", "blocked"], {"x": "y"}, []])}
+        if r.random() < 0.6:
+            claims["level"] = r.choice([1, 3, 3.0, "3", [1, 3], 12345678901234567890, None, True])
+        if r.random() < 0.3:
+            claims["plan"] = r.choice(["tiny", "big", ["tiny"], "t\u00e9\u0001\u0085\U0001f600"])
+        if r.random() < 0.3:
+            claims["absent"] = r.choice(["x", "y", ["x"] * 3])
+        if i % 3 == 0:
+            body = {"iss": OTHER, "aud": "app", "exp": int(time.time()) + 3600, **claims}
+            jwk = {"kty": "oct", "k": mint.b64u(SECRET.encode())}
+            made.append(mint.jws(jwk, {"alg": "HS256", "typ": "JWT"}, body, alg="HS256"))
+        else:
+            made.append(token(**claims, exp=int(time.time()) + 3600))
+    made += [token(exp=int(time.time()) - 10), token(aud="elsewhere"), token(iss="https://nobody.test"), token("ecX256")]
+    return made
+
+
+class Random(Case):
+    def test_every_line_is_explained(self):
+        """10,000 random requests: the same verdict, reasons and status from the log as live."""
+        gate = self.start(settings("http://127.0.0.1:%d" % free_port()), files={"secret": SECRET})
+        names = [r["name"] for r in gate.cfg["routes"] if "from" not in r]
+        made, answers = tokens(), {}
+
+        def client(i):
+            traffic, got = Traffic(SEED + i, made, names), {}
+            c = Client(gate.port)
+            for n in range(COUNT // CLIENTS):
+                request_id = "why-%d-%d" % (i, n)
+                method, target, fields, body, host = traffic.one(request_id)
+                m = c.request(method, target, fields, body, host).response(head=method == "HEAD")
+                self.assertEqual([v.decode() for v in m.get(b"X-Request-Id")], [request_id])
+                got[request_id] = m.status
+                if (m.get(b"Connection") or [b""])[0] == b"close":
+                    c.close()
+                    c = Client(gate.port)
+            c.close()
+            return got
+
+        for got in parallel(CLIENTS, client):
+            answers.update(got)
+        lines = gate.log(count=len(answers))
+        self.assertEqual(len(lines), len(answers), "a line for each")
+        self.judge_status(lines, answers)
+        said = gate.explain()
+        self.assertEqual(said["lines"], len(answers))
+        self.assertEqual(said["equal"], said["judged"], said)
+        self.assertEqual(said["judged"] + said["early"], said["lines"])
+        self.assertGreater(said["judged"], len(answers) / 3, "most came to a policy")
+        for decision in DECISIONS:
+            self.assertGreater(sum(x["decision"] == decision for x in lines), COUNT / 500, decision)
+        for name in names:
+            self.assertTrue(any(x.get("route") == name and x["reasons"] for x in lines), name)
+        shadows = [x["shadow"]["decision"] != x["decision"] for x in lines if "shadow" in x]
+        self.assertTrue(any(shadows) and not all(shadows))
+        self.tell_some(gate, lines, answers)
+
+    def judge_status(self, lines, answers):
+        """The line has the status that the client saw, and it fits what was decided."""
+        for x in lines:
+            self.assertEqual(x["status"], answers[x["request_id"]], x)
+            if x["decision"] != "none":
+                self.assertIn(x["status"], DECISIONS[x["decision"]], x)
+
+    def tell_some(self, gate, lines, answers):
+        """One at a time, as a person asks, with the whole tree."""
+        for x in random.Random(SEED).sample(lines, 25):
+            code, out, err = run("why", x["request_id"], gate.access, "-c", gate.config_path, "--json", cwd=gate.dir)
+            self.assertEqual(code, 0, err)
+            said = json.loads(out)
+            self.assertEqual(said["status"], answers[x["request_id"]], out)
+            code, out, err = run("why", x["request_id"], gate.access, "-c", gate.config_path, cwd=gate.dir)
+            self.assertEqual(code, 0, err)
+            self.assertIn(str(x["status"]), out)
+
+    def test_other_files_differ(self):
+        """The test can fail: with another policy under the same name of the set, differences are told."""
+        cfg = config([rule(allow({"email": {"is": "user@example.com"}}), "/")])
+        gate = self.start(cfg)
+        self.assertEqual(ask(gate.port, "GET", "/", [bearer()]).status, 200)
+        line = gate.log()[0]
+        other = config([rule(allow({"email": {"is": "x@example.com"}}), "/")])
+        path = gate.write("other.json", {**gate.fixed, **other})
+        code, out, err = run("why", "--all", "--json", gate.access, "-c", path)
+        self.assertEqual((code, json.loads(out)["differ_since"]), (0, 1), out + err)
+        forged = dict(line, policy_set=json.loads(out)["policy_set"])
+        code, out, err = run("why", "--all", "--json", "-", "-c", path, stdin=json.dumps(forged) + "\n")
+        self.assertEqual((code, json.loads(out)["differ"]), (1, 1), out + err)
+
+
+class Refusals(Case):
+    """Each way in which tollgate itself says no, explained from its line."""
+
+    @staticmethod
+    def names():
+        with open(os.path.join(TOP, "proxy", "gate", "refusals.c"), encoding="utf-8") as f:
+            table = re.search(r"tg_refusals\[TG_REFUSE_COUNT\] = \{(.*?)\n\};", f.read(), re.S)[1]
+        return set(re.findall(r'\[TG_REFUSE_\w+\] = \{"([\w-]+)"', table)) - {"none", "not-ready"}
+
+    def say(self, port, text):
+        with Client(port) as c:
+            return c.send(text if isinstance(text, bytes) else text.encode("latin-1")).response().status
+
+    @staticmethod
+    def provoking():
+        """(refusal, status, octets); what is cut short waits for its deadline."""
+        ok, head = "Authorization: Bearer %s\r\n" % token(), "%s HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n%s\r\n"
+        post, size = "POST /tools", "Content-Length: %d\r\n"
+        away = "Authorization: Bearer %s\r\n" % token(iss="https://away.test")
+        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+        return [
+            ("malformed-request", 400, head % ("GET /public", "A : b\r\n")),
+            ("ambiguous-path", 400, head % ("GET /public/%2f", "")),
+            ("slow-head", 408, "GET /public HTTP/1.1\r\nHost: a\r\n"),
+            ("slow-body", 408, head % (post, ok + size % 9) + "abc"),
+            ("malformed-body", 400, head % (post, ok + "Transfer-Encoding: chunked\r\n") + "zz\r\n"),
+            ("body-too-large", 413, head % ("POST /public", size % 5000)),
+            ("content-coding", 415, head % (post, ok + "Content-Encoding: gzip\r\n" + size % 2) + "{}"),
+            ("malformed-call", 400, head % (post, ok + size % 2) + "[]"),
+            ("method", 405, head % ("TRACE /public", "")),
+            ("no-route", 404, head % ("GET /nowhere", ok)),
+            ("malformed-credential", 400, head % ("GET /public", "Authorization: Bearer\r\n")),
+            ("no-token", 401, head % ("GET /denied", "")),
+            ("token-expired", 401, head % ("GET /denied", "Authorization: Bearer %s\r\n" % token(exp=1))),
+            ("token-invalid", 401, head % ("GET /denied", "Authorization: Bearer %s\r\n" % token("ecX256"))),
+            ("denied", 403, head % ("GET /denied", ok)),
+            ("websocket", 403, "GET /upstream HTTP/1.1\r\nHost: a\r\n%s%sAAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" % (ok, upgrade)),
+            ("no-keys", 503, head % ("GET /denied", away)),
+            ("upstream-failed", 502, head % ("GET /dead", ok)),
+            ("upstream-slow", 504, head % ("GET /upstream", ok)),
+            ("rate-limited", 429, head % ("GET /denied", "Authorization: Bearer %s\r\n" % token(plan="tiny"))),
+        ]
+
+    def plain(self):
+        self.up.on("/upstream", lambda c, r: time.sleep(0.6 * (4 if SLOW else 1)))
+        return config(
+            [
+                rule(allow({"email": {"is": "nobody@example.com"}}), "/denied"),
+                rule(allow({"mcp_tool": {"is": "x"}}), "/tools"),
+                members("http://127.0.0.1:%d" % free_port(), name="dead", prefix="/dead"),
+                members(self.up, name="upstream", prefix="/upstream"),
+                public("echo:", name="public", prefix="/public"),
+            ],
+            identity_providers={
+                "test": provider(),
+                "away": {
+                    "issuer": "https://away.test",
+                    "audiences": ["app"],
+                    "jwks_url": "http://127.0.0.1:%d/keys" % free_port(),
+                },
+            },
+            rate_limits={"tiers": [dict(TIERS[0], limit=1, window="24h")] + TIERS[1:]},
+            timeouts={"head": "300ms", "body": "300ms", "first_byte": "300ms"},
+            limits={"body": 1024},
+        )
+
+    def told(self, gate, refusal, status):
+        """Its last line, and what `why` says of it."""
+        line = wait_until(lambda: [x for x in gate.log() or [] if x.get("refused") == refusal])[-1]
+        self.assertEqual(line["status"], status)
+        code, out, err = run("why", line["request_id"], gate.access, "-c", gate.config_path, "--json", cwd=gate.dir)
+        self.assertEqual(code, 0, err)
+        said = json.loads(out)
+        self.assertEqual(said["status"], status, out)
+        code, out, err = run("why", line["request_id"], gate.access, "-c", gate.config_path, cwd=gate.dir)
+        self.assertEqual(code, 0, err)
+        self.assertIn(str(status), out)
+        return refusal
+
+    def test_each(self):
+        done = set()
+        gate = self.start(self.plain(), ready=False)
+        tiny = self.say(gate.port, "GET /denied HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
+                        % token(plan="tiny"))
+        self.assertEqual(tiny, 403, "the first of the tier")
+        for refusal, status, text in self.provoking():
+            with self.subTest(refusal):
+                self.assertEqual(self.say(gate.port, text), status)
+                done.add(self.told(gate, refusal, status))
+        said = gate.explain()
+        self.assertEqual(said["equal"], said["judged"], said)
+        done |= self.certificates()
+        self.assertEqual(done, self.names(), "a refusal that is not provoked here")
+
+    def certificates(self):
+        done = set()
+        with tempfile.TemporaryDirectory(prefix="tollgate-why.") as d:
+            root, other = certs.ca(d), certs.ca(d, "other")
+            server = certs.leaf(d, root, ["app.test"], name="server")
+            names = ["orders.test", "orders@example.com", "spiffe://example.com/orders"]
+            good = certs.leaf(d, root, names, name="good")
+            foreign = certs.leaf(d, other, ["orders.test"], name="foreign")
+            looks = {"client_certificate": {"san_dns": {"is": "orders.test"}, "san_uri": {"starts_with": "spiffe://"}}}
+            cfg = config(
+                [
+                    rule(allow(looks), "/looks"),
+                    rule(allow({"client_certificate": {"san_email": {"is": "x"}}}, {"client_certificate": {}}, op="or"), "/any"),
+                ],
+                certificate_file=server.chain,
+                certificate_key_file=server.key,
+                downstream_mtls={"ca_file": root.cert},
+            )
+            gate = self.start(cfg)
+            for cert, path, refusal, status in (
+                (None, "/looks", "certificate-required", 403),
+                (foreign, "/looks", "certificate-invalid", 403),
+                (good, "/looks", None, 200),
+                (good, "/any", None, 200),
+            ):
+                m = ask_tls(gate.port, tls_context(root.cert, cert=cert), "GET", path)
+                self.assertEqual(m.status, status)
+                if refusal:
+                    done.add(self.told(gate, refusal, status))
+            lines = gate.log(count=4)
+            self.assertEqual(
+                lines[2]["facts"]["certificate"], {"dns": ["orders.test"], "uris": ["spiffe://example.com/orders"]}
+            )
+            self.assertEqual(
+                lines[3]["facts"]["certificate"],
+                {"subject": "O=tollgate tests,CN=orders.test", "emails": ["orders@example.com"]},
+            )
+            said = gate.explain()
+            self.assertEqual((said["equal"], said["judged"]), (4, 4), said)
+        return done
+
+
+if __name__ == "__main__":
+    main()
