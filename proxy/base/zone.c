@@ -4,22 +4,13 @@
  * A file lists the instants at which the offset changes and ends with a rule in the form of POSIX's TZ, which holds
  * from the last of them on. Every count in a file is checked against its length before anything is read by it.
  */
-#include "base/zone.h"
+#include "zone_internal.h"
 #include "base/clock.h"
-#include "base/file.h"
-#include "base/map.h"
-#include <pthread.h>
-#include <stdio.h>
-#include <sys/stat.h>
 
-#define FILE_BYTES ((size_t)1 << 20)
-#define NAME_CHARS 100
-#define FOLDER     "/usr/share/zoneinfo"
 #define DAY_S      86400
 #define OFFSET_MIN (-89999)                              /* RFC 9636 §3.2, what utoff should not exceed */
 #define OFFSET_MAX 93599
 #define FAR        ((int64_t)1 << 55)                    /* a thousand million years */
-#define LOOK_AGAIN_MS 1000
 
 /* A day of each year and a time in it, as in "M3.5.0/2". */
 struct yearly {
@@ -298,7 +289,7 @@ enum tg_status tg_zone_read(struct tg_slice content, struct tg_arena *arena, con
     uint8_t version;
     size_t width = 4;
 
-    if (content.len > FILE_BYTES)
+    if (content.len > TG_ZONE_BYTES)
         return tg_fail(err, TG_BAD_INPUT, "larger than a zone's file may be");
     if (!take_header(&in, &version, &c))
         return tg_fail(err, TG_BAD_INPUT, "not a zone's file: it does not begin as one");
@@ -322,6 +313,8 @@ enum tg_status tg_zone_read(struct tg_slice content, struct tg_arena *arena, con
     return TG_OK;
 }
 
+const struct tg_zone tg_zone_utc = {.first_s = 0};
+
 int32_t tg_zone_offset_s(const struct tg_zone *zone, int64_t utc_s)
 {
     size_t low = 0, high = zone->count;
@@ -340,185 +333,4 @@ int32_t tg_zone_offset_s(const struct tg_zone *zone, int64_t utc_s)
     if (low == 0)
         return zone->first_s;
     return low == zone->count ? zone->last_s : zone->offsets[zone->types[low - 1]];
-}
-
-/* ---- by name ---- */
-static const struct tg_zone utc = {.first_s = 0};
-
-static bool is_utc(struct tg_slice name)
-{
-    return tg_slice_eq(name, TG_S("UTC")) || tg_slice_eq(name, TG_S("Etc/UTC"));
-}
-
-/* Letters, digits, "_", "+", "-" and single slashes: nothing that leads out of the folder. */
-static bool is_safe(struct tg_slice name)
-{
-    if (name.len == 0 || name.len > NAME_CHARS || name.ptr[name.len - 1] == '/')
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-
-        if (c == '/' ? i == 0 || name.ptr[i - 1] == '/' : !is_letter(c) && !strchr("0123456789_+-", c))
-            return false;
-        if (c == '\0')
-            return false;
-    }
-    return true;
-}
-
-#define PATH_CHARS 4096
-
-static enum tg_status path_of(struct tg_slice name, char path[static PATH_CHARS], struct tg_err *err)
-{
-    const char *folder = getenv("TZDIR");
-    int len;
-
-    if (!is_safe(name))
-        return tg_fail(err, TG_NOT_FOUND, "this is not the name of a time zone, such as Europe/Prague or UTC");
-    len = snprintf(path, PATH_CHARS, "%s/" TG_S_FMT, folder && *folder ? folder : FOLDER, TG_S_ARG(name));
-    return len < PATH_CHARS ? TG_OK : tg_fail(err, TG_BAD_INPUT, "$TZDIR is too long");
-}
-
-static enum tg_status not_found(struct tg_slice name, struct tg_err *err)
-{
-    return tg_fail(err, TG_NOT_FOUND, "there is no time zone " TG_S_FMT " on this system; names are as Europe/Prague "
-                   "or UTC, with the same capitals", TG_S_ARG(name));
-}
-
-static enum tg_status load(struct tg_slice name, const char *path, struct tg_arena *arena, const struct tg_zone **out,
-                           struct tg_err *err)
-{
-    struct tg_buf content = {0};
-    struct tg_err why = {0};
-    enum tg_status st = tg_file_read(path, FILE_BYTES, &content, &why);
-
-    if (st == TG_NOT_FOUND)
-        return not_found(name, err);
-    if (st != TG_OK)
-        return tg_fail(err, TG_BAD_INPUT, "%s", why.text);
-    st = tg_zone_read(tg_buf_slice(&content), arena, out, &why);
-    tg_buf_fini(&content);
-    return st == TG_OK ? TG_OK : tg_fail(err, TG_BAD_INPUT, "%s: %s", path, why.text);
-}
-
-/* What stands at the path; a folder of zones is no zone. */
-static enum tg_status look(struct tg_slice name, const char *path, struct stat *st, struct tg_err *err)
-{
-    if (stat(path, st) != 0 || S_ISDIR(st->st_mode))
-        return not_found(name, err);
-    return S_ISREG(st->st_mode) ? TG_OK : tg_fail(err, TG_BAD_INPUT, "%s: not a file", path);
-}
-
-enum tg_status tg_zone_load(struct tg_slice name, struct tg_arena *arena, const struct tg_zone **out,
-                            struct tg_err *err)
-{
-    char path[PATH_CHARS];
-    struct stat st;
-    enum tg_status status;
-
-    if (is_utc(name)) {
-        *out = &utc;
-        return TG_OK;
-    }
-    status = path_of(name, path, err);
-    if (status == TG_OK)
-        status = look(name, path, &st, err);
-    return status == TG_OK ? load(name, path, arena, out, err) : status;
-}
-
-/* ---- what was read before ---- */
-struct kept {
-    struct tg_arena memory;
-    const struct tg_zone *zone;
-    struct stat file;
-    int64_t looked_ms;                                   /* when the file was this one last */
-    struct kept *older;                                  /* replaced, perhaps still in use */
-};
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct tg_map *kept_zones;                        /* path to struct kept */
-
-static struct kept *find_kept(const char *path)
-{
-    if (!kept_zones)
-        kept_zones = tg_map_new(NULL);
-    return tg_map_get(kept_zones, tg_slice_str(path));
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* A new file gets a new entry before the old one: whoever has the old zone keeps it. */
-static enum tg_status read_anew(struct tg_slice name, const char *path, const struct stat *file, struct kept **kept,
-                                struct tg_err *err)
-{
-    struct kept *made = TG_NEW(struct kept);
-    enum tg_status status = load(name, path, &made->memory, &made->zone, err);
-
-    if (status != TG_OK) {
-        tg_arena_fini(&made->memory);
-        free(made);
-        return status;
-    }
-    made->file = *file;
-    made->older = *kept;
-    tg_map_put(kept_zones, tg_slice_str(path), made);
-    *kept = made;
-    return TG_OK;
-}
-
-static enum tg_status get_locked(struct tg_slice name, const char *path, const struct tg_zone **out, struct tg_err *err)
-{
-    struct kept *kept = find_kept(path);
-    int64_t now_ms = tg_clock_mono_ms();
-    enum tg_status status = TG_OK;
-    struct stat file;
-
-    if (!kept || now_ms - kept->looked_ms >= LOOK_AGAIN_MS) {
-        status = look(name, path, &file, err);
-        if (status == TG_OK && (!kept || !same_file(&kept->file, &file)))
-            status = read_anew(name, path, &file, &kept, err);
-        if (status != TG_OK)
-            return status;
-        kept->looked_ms = now_ms;
-    }
-    *out = kept->zone;
-    return TG_OK;
-}
-
-enum tg_status tg_zone_get(struct tg_slice name, const struct tg_zone **out, struct tg_err *err)
-{
-    char path[PATH_CHARS];
-    enum tg_status status;
-
-    if (is_utc(name)) {
-        *out = &utc;
-        return TG_OK;
-    }
-    status = path_of(name, path, err);
-    if (status != TG_OK)
-        return status;
-    pthread_mutex_lock(&lock);
-    status = get_locked(name, path, out, err);
-    pthread_mutex_unlock(&lock);
-    return status;
-}
-
-const struct tg_zone *tg_zone_kept(struct tg_slice name)
-{
-    const struct tg_zone *zone = &utc;
-    char path[PATH_CHARS];
-    struct kept *kept;
-
-    if (is_utc(name))
-        return zone;
-    tg_assert(path_of(name, path, NULL) == TG_OK);
-    pthread_mutex_lock(&lock);
-    kept = find_kept(path);
-    tg_assert(kept);
-    zone = kept->zone;
-    pthread_mutex_unlock(&lock);
-    return zone;
 }
