@@ -200,6 +200,9 @@ struct tg_rule_item {
     struct tg_slice name;                                /* of claim/NAME; else empty */
     const cJSON *data;                                   /* a copy in the arena; never NULL */
 };
+/* trace_item.c: asked as it was written, and the value it saw, as a trace tells it. */
+struct tg_outcome tg_item_ask(const struct tg_rule_item *item, const struct tg_facts *facts, struct tg_arena *arena);
+struct tg_slice tg_item_saw(const struct tg_rule_item *item, const struct tg_facts *facts, struct tg_arena *arena);
 unsigned tg_item_facts(const struct tg_rule_item *item); /* reads.c: TG_FACT_BITs; a claim's name is not among them */
 struct tg_rule_list {                                    /* never empty */
     enum tg_combine combine;

@@ -1,13 +1,11 @@
 /*
  * ppl_trace - the same decision with every step told, also when not everything is known about the request.
  *
- * Walks the rules as they were written, not the program: each criterion is asked here, and combined here by the words
- * of the language. That this and the program agree is tested. What is not known may come out either way: each step
- * keeps, for both of its outcomes, whether it is possible, which reasons it would surely have and which it might have.
- * A decision is known when every way through leads to it. With everything known the verdict is the program's.
+ * Walks the rules as they were written, not the program: each criterion is asked by trace_item.c, and combined here by
+ * the words of the language. That this and the program agree is tested. What is not known may come out either way: each
+ * step keeps, for both of its outcomes, whether it is possible, which reasons it would surely have and which it might
+ * have. A decision is known when every way through leads to it. With everything known the verdict is the program's.
  */
-#include "base/hash.h"
-#include "base/json.h"
 #include "internal.h"
 
 /* By value, false and true. What is not possible has no reasons. */
@@ -21,155 +19,19 @@ struct step {
     struct step *children, *next;
     bool inverted;                                       /* operator: value and reasons are turned */
 };
+#define SEEN 8
 struct walk {
     struct tg_arena *arena;
     const struct tg_facts *facts;
     size_t unknown;                                      /* criteria */
+    struct {
+        const struct tg_rule_item *item;
+        struct tg_slice saw;
+    } seen[SEEN];                                        /* of the last that looked at something else */
+    size_t seen_count;                                   /* ever */
 };
 
 /* ---- one criterion ---- */
-
-static const cJSON *first_of(const struct tg_raw_op *op) { return op->each ? op->values->child : op->values; }
-static const cJSON *next_of(const struct tg_raw_op *op, const cJSON *at) { return op->each ? at->next : NULL; }
-
-static bool is_text(const struct tg_raw_op *op, const cJSON *value, struct tg_slice text)
-{
-    char fingerprint[TG_FINGERPRINT];
-
-    if (!cJSON_IsString(value))
-        return false;
-    if (op->part == TG_PART_FINGERPRINT)                 /* written in one of two ways */
-        return tg_fingerprint_read(value->valuestring, fingerprint) &&
-               tg_slice_eq(tg_slice_str(fingerprint), text);
-    return tg_slice_eq(tg_slice_str(value->valuestring), text);
-}
-
-static bool is_among(const struct tg_raw_op *op, struct tg_slice text)
-{
-    for (const cJSON *at = first_of(op); at; at = next_of(op, at)) {
-        if (is_text(op, at, text))
-            return true;
-    }
-    return false;
-}
-
-static bool text_op(const struct tg_raw_op *op, struct tg_slice text)
-{
-    switch (op->kind) {
-    case TG_OP_IN: return is_among(op, text);
-    case TG_OP_NOT_IN: return !is_among(op, text);
-    case TG_OP_CONTAINS: return tg_slice_contains(text, tg_slice_str(op->values->valuestring));
-    case TG_OP_STARTS: return tg_slice_starts_with(text, tg_slice_str(op->values->valuestring));
-    case TG_OP_ENDS: return tg_slice_ends_with(text, tg_slice_str(op->values->valuestring));
-    default: return false;
-    }
-}
-
-static bool has_any(const struct tg_raw_op *op, const struct tg_claim *claim)
-{
-    for (size_t i = 0; claim && i < claim->count; i++) {
-        for (const cJSON *at = first_of(op); at; at = next_of(op, at)) {
-            if (tg_json_eq(at, claim->values[i].json))
-                return true;
-        }
-    }
-    return false;
-}
-
-static bool list_op(const struct tg_raw_op *op, const struct tg_claim *claim)
-{
-    switch (op->kind) {
-    case TG_OP_HAS: return has_any(op, claim);
-    case TG_OP_ONLY: return claim && claim->count == 1 && has_any(op, claim);
-    case TG_OP_EXCLUDE: return !has_any(op, claim);
-    default: return false;
-    }
-}
-
-static bool address_op(const struct tg_raw_op *op, const struct tg_ip *ip)
-{
-    struct tg_cidr block;
-
-    for (const cJSON *at = first_of(op); at; at = next_of(op, at)) {
-        if (tg_cidr_parse(tg_slice_str(at->valuestring), &block) && tg_cidr_contains(&block, ip))
-            return true;
-    }
-    return false;
-}
-
-static bool names_op(const struct tg_raw_op *op, const struct tg_cert_names *names)
-{
-    for (size_t i = 0; i < names->count; i++) {
-        if (text_op(op, names->items[i]))
-            return true;
-    }
-    return false;
-}
-
-static bool certificate_op(const struct tg_raw_op *op, const struct tg_cert *cert)
-{
-    switch (op->part) {
-    case TG_PART_FINGERPRINT: return text_op(op, tg_slice_str(cert->fingerprint));
-    case TG_PART_SPKI: return text_op(op, tg_slice_str(cert->spki_hash));
-    case TG_PART_EMAIL: return names_op(op, &cert->emails);
-    case TG_PART_DNS: return names_op(op, &cert->dns);
-    case TG_PART_URI: return names_op(op, &cert->uris);
-    case TG_PART_NONE: break;
-    }
-    return false;
-}
-
-static const struct tg_claim *claim_of(const struct walk *w, const struct tg_rule_item *item)
-{
-    struct tg_slice name = item->row->sub_path ? item->name : TG_S("groups");
-
-    if (!name.ptr)
-        name = TG_S("");
-    return tg_list_of(item->row, name, tg_hash_slice(name), w->facts);
-}
-
-/* All operators of the matcher. `undefined`: there is nothing to ask about. */
-static bool item_holds(const struct walk *w, const struct tg_rule_item *item, bool *undefined)
-{
-    const struct tg_facts *f = w->facts;
-    struct tg_raw_op ops[TG_OPS_MAX];
-    size_t count = tg_matcher_read(item->row->shape, item->data, ops);
-    const struct tg_claim *claim = item->row->shape == TG_SHAPE_LIST ? claim_of(w, item) : NULL;
-    struct tg_slice text = {NULL, 0};
-    bool holds = true;
-
-    *undefined = item->row->shape == TG_SHAPE_TEXT && !item->row->text(f, &text);
-    if (*undefined || (item->row->shape == TG_SHAPE_CERTIFICATE && !f->certificate))
-        return false;
-    for (size_t i = 0; i < count && holds; i++) {
-        switch (item->row->shape) {
-        case TG_SHAPE_NONE: break;
-        case TG_SHAPE_TEXT: holds = text_op(&ops[i], text); break;
-        case TG_SHAPE_LIST: holds = list_op(&ops[i], claim); break;
-        case TG_SHAPE_NETWORKS: holds = address_op(&ops[i], &f->source_ip); break;
-        case TG_SHAPE_CERTIFICATE: holds = certificate_op(&ops[i], f->certificate); break;
-        case TG_SHAPE_TIME:
-            holds = tg_when_holds(tg_when_make(w->arena, item->row, item->data), f->wall_ms);
-            break;
-        }
-    }
-    return holds;
-}
-
-static struct tg_outcome run_item(const struct walk *w, const struct tg_rule_item *item)
-{
-    const struct tg_criterion *row = item->row;
-    bool undefined, value;
-
-    if (row->identity && !w->facts->identity)
-        return (struct tg_outcome){false, TG_REASON_BIT(TG_REASON_USER_UNAUTHENTICATED)};
-    if (row->shape == TG_SHAPE_NONE)
-        return row->fixed(w->facts);
-    value = item_holds(w, item, &undefined);
-    if (undefined && row->has_undefined)
-        return (struct tg_outcome){false, TG_REASON_BIT(row->undefined)};
-    return (struct tg_outcome){value, TG_REASON_BIT(value ? row->pass : row->fail)};
-}
 
 /* Without an identity what is asked of one is known: there is none. */
 static bool is_known(const struct walk *w, const struct tg_rule_item *item)
@@ -211,81 +73,6 @@ static struct ways any_way(const struct tg_criterion *row)
     out.may[0] = TG_REASON_BIT(row->fail) | (row->has_undefined ? TG_REASON_BIT(row->undefined) : 0);
     out.must[0] = row->has_undefined ? 0 : out.may[0];
     return out;
-}
-
-/* ---- the value it saw ---- */
-
-static struct tg_slice keep(const struct walk *w, struct tg_buf *text)
-{
-    struct tg_slice out = tg_arena_dup(w->arena, tg_buf_slice(text));
-
-    tg_buf_fini(text);
-    return out;
-}
-
-static struct tg_slice saw_list(const struct walk *w, const struct tg_rule_item *item)
-{
-    const struct tg_claim *claim = claim_of(w, item);
-    struct tg_buf text = {0};
-
-    if (!claim)
-        return TG_S("(none)");
-    tg_buf_adds(&text, "[");
-    for (size_t i = 0; i < claim->count; i++) {
-        if (i > 0)
-            tg_buf_adds(&text, ",");
-        tg_json_print(&text, claim->values[i].json);
-    }
-    tg_buf_adds(&text, "]");
-    return keep(w, &text);
-}
-
-static struct tg_slice saw_certificate(const struct walk *w, const struct tg_rule_item *item)
-{
-    struct tg_buf text = {0};
-
-    if (!w->facts->certificate)
-        return TG_S("(none)");
-    tg_cert_saw(item->data, w->facts->certificate, &text);
-    return keep(w, &text);
-}
-
-static struct tg_slice saw_time(const struct walk *w, const struct tg_rule_item *item)
-{
-    struct tg_buf text = {0};
-
-    tg_when_saw(tg_when_make(w->arena, item->row, item->data), w->facts->wall_ms, &text);
-    return keep(w, &text);
-}
-
-static struct tg_slice saw(const struct walk *w, const struct tg_rule_item *item)
-{
-    struct tg_slice out = {NULL, 0};
-    char address[TG_IP_TEXT];
-
-    if (item->row->identity && !w->facts->identity)
-        return TG_S("(none)");
-    switch (item->row->shape) {
-    case TG_SHAPE_NONE:
-        if (item->row->saw)
-            out = item->row->saw(w->facts);
-        break;
-    case TG_SHAPE_TEXT:
-        if (!item->row->text(w->facts, &out))
-            out.len = 0;
-        break;
-    case TG_SHAPE_LIST:
-        return saw_list(w, item);
-    case TG_SHAPE_CERTIFICATE:
-        return saw_certificate(w, item);
-    case TG_SHAPE_TIME:
-        return saw_time(w, item);
-    case TG_SHAPE_NETWORKS:
-        if (w->facts->source_ip.family)
-            out = tg_slice(address, tg_ip_format(&w->facts->source_ip, address));
-        break;
-    }
-    return out.len > 0 ? tg_arena_dup(w->arena, out) : TG_S("(none)");
 }
 
 /* ---- combining ---- */
@@ -355,6 +142,27 @@ static void link_nodes(struct step *first)
 
 /* ---- the walk ---- */
 
+static bool looks_at_the_same(const struct tg_rule_item *a, const struct tg_rule_item *b)
+{
+    return a->row == b->row && tg_slice_eq(a->name, b->name) && a->row->shape != TG_SHAPE_CERTIFICATE &&
+           a->row->shape != TG_SHAPE_TIME;
+}
+
+/* Ten thousand criteria about one long claim keep one copy of it. */
+static struct tg_slice saw(struct walk *w, const struct tg_rule_item *item)
+{
+    size_t kept = w->seen_count < SEEN ? w->seen_count : SEEN, place;
+
+    for (size_t i = 0; i < kept; i++) {
+        if (looks_at_the_same(w->seen[i].item, item))
+            return w->seen[i].saw;
+    }
+    place = w->seen_count++ % SEEN;
+    w->seen[place].item = item;
+    w->seen[place].saw = tg_item_saw(item, w->facts, w->arena);
+    return w->seen[place].saw;
+}
+
 static struct step *trace_criterion(struct walk *w, const struct tg_rule_item *item)
 {
     struct step *s = TG_ARENA_NEW(w->arena, struct step);
@@ -364,7 +172,7 @@ static struct step *trace_criterion(struct walk *w, const struct tg_rule_item *i
     s->node.sub_path = item->name;
     s->node.data = item->data;
     if (is_known(w, item)) {
-        struct tg_outcome o = run_item(w, item);
+        struct tg_outcome o = tg_item_ask(item, w->facts, w->arena);
 
         s->ways.can[o.value] = true;
         s->ways.must[o.value] = s->ways.may[o.value] = o.reasons;

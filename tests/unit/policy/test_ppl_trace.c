@@ -149,11 +149,47 @@ static void names_of_reasons(void **state)
     assert_int_equal(tg_reasons_list(~(tg_reasons)0, names), TG_REASON_COUNT);
 }
 
+/* Ten thousand criteria about a long value do not make ten thousand copies of it. */
+static void values_are_kept_once(void **state)
+{
+    struct tg_buf text = {0};
+    const struct tg_trace_node *node;
+    struct tg_claims *claims;
+    struct tg_verdict verdict;
+    struct tg_facts facts;
+    struct loaded l;
+    size_t same = 0;
+
+    (void)state;
+    tg_buf_adds(&text, "allow: {or: [");
+    for (int i = 0; i < 100; i++)
+        tg_buf_addf(&text, "{email: u%d@x}, {claim/groups: g%d}, {claim/plan: p%d}, ", i, i, i);
+    tg_buf_adds(&text, "{reject: 1}]}");
+    loaded_init(&l);
+    assert_true(loaded_add(&l, tg_buf_cstr(&text)));
+    l.program = tg_ppl_finish(l.builder);
+    claims = facts_of(&(struct request){.claims = ALICE}, &facts);
+    node = tg_ppl_trace(l.program, &facts, &l.arena, &verdict)->children->children->children;
+    for (const struct tg_trace_node *n = node->next->next->next; n; n = n->next) {
+        const struct tg_trace_node *first = node;
+
+        while (first != n && (strcmp(first->name, n->name) != 0 || !tg_slice_eq(first->sub_path, n->sub_path)))
+            first = first->next;
+        assert_true(tg_slice_eq(n->saw, first->saw));
+        same += first != n && n->saw.ptr == first->saw.ptr;
+    }
+    assert_int_equal(same, 297);
+    tg_claims_free(claims);
+    loaded_fini(&l);
+    tg_buf_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(traced),
         cmocka_unit_test(no_policies),
+        cmocka_unit_test(values_are_kept_once),
         cmocka_unit_test(names_of_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
