@@ -237,9 +237,9 @@ static void warn_of_inversion(struct lint *l, const struct line *line)
                          "does; for \"unless all of them do\" write `nor`; where this is meant, say so by an empty "
                          "`nor: []` beside it", list->count, line->deny ? "denies" : "allows");
     else
-        tg_parse_warning(l->p, line->node, "`nor` holds as soon as one of its %zu criteria does not: this %s unless all "
-                         "of them do; for \"unless one of them does\" write `not`; where this is meant, a rule with "
-                         "`not` for each is plainer", list->count, line->deny ? "denies" : "allows");
+        tg_parse_warning(l->p, line->node, "`nor` holds as soon as one of its %zu criteria does not: this %s unless "
+                         "all of them do; for \"unless one of them does\" write `not`; where this is meant, a rule "
+                         "with `not` for each is plainer", list->count, line->deny ? "denies" : "allows");
 }
 
 /* ---- several operators in one body ---- */

@@ -288,6 +288,15 @@ struct tg_rule_list *tg_parse_list(struct tg_parse *p, const cJSON *list, enum t
     return out;
 }
 
+/* An empty `nor` beside a `not` with several criteria says that `not` is meant; and the other way round. */
+static bool is_on_purpose(const cJSON *body, const cJSON *empty)
+{
+    bool nor = strcmp(empty->string, "nor") == 0, not = strcmp(empty->string, "not") == 0;
+    const cJSON *other = nor || not ? cJSON_GetObjectItemCaseSensitive(body, nor ? "not" : "nor") : NULL;
+
+    return cJSON_GetArraySize(other) > 1;
+}
+
 static struct tg_rule *read_body(struct tg_parse *p, const cJSON *body, bool deny)
 {
     static const char *const names[] = {"and", "or", "not", "nor"};
@@ -317,7 +326,7 @@ static struct tg_rule *read_body(struct tg_parse *p, const cJSON *body, bool den
         *tail = tg_parse_list(p, member, (enum tg_combine)i);
         if (*tail)
             tail = &(*tail)->next;
-        else if (cJSON_IsArray(member))
+        else if (cJSON_IsArray(member) && !is_on_purpose(body, member))
             tg_parse_warning(p, member, "an empty list is neither true nor false: it has no effect");
         p->combine = NULL;
     }

@@ -145,7 +145,9 @@ static void operators(void **state)
             "policy.yaml:1:14: deny.not: `not` holds when none of its 2 criteria does: this denies unless one of them "
             "does; for \"unless all of them do\" write `nor`; where this is meant, say so by an empty `nor: []`"}},
         {"{deny: {not: [{source_ip: 10.0.0.0/8}, {http_method: GET}], nor: []}}", {NULL}},
-        {"{deny: {not: [{source_ip: 10.0.0.0/8}, {http_method: GET}], and: []}}", {"`not` holds when none"}},
+        {"{deny: {not: [{source_ip: 10.0.0.0/8}, {http_method: GET}], and: []}}", {
+            "deny.and: an empty list", "`not` holds when none"}},
+        {"{deny: {not: [{source_ip: 10.0.0.0/8}], nor: []}}", {"deny.nor: an empty list"}},
         {"{allow: {not: [{source_ip: 10.0.0.0/8}, {http_method: GET}]}}", {"this allows unless one of them does"}},
         {"{deny: {nor: [{source_ip: 10.0.0.0/8}, {http_method: GET}]}}", {
             "policy.yaml:1:14: deny.nor: `nor` holds as soon as one of its 2 criteria does not: this denies unless all "

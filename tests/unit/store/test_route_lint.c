@@ -140,7 +140,7 @@ static void tunnels(void **state)
 #define RM "{allow: {and: [{accept: true}]}, deny: {or: [{mcp_tool: rm}]}}"
     static const struct trap traps[] = {
         {ROUTE("allow_websockets: true, policy: " RM),
-         "t.yaml:1:52: routes[0] (r).allow_websockets: true: mcp_tool does not see the calls inside a websocket; the "
+         "t.yaml:1:54: routes[0] (r).allow_websockets: true: mcp_tool does not see the calls inside a websocket; the "
          "request that opens one is judged as no tool call, and what follows is not judged"},
         {"policies: [{name: tools, mode: shadow, ppl: " RM "}]\n"
          ROUTE("allow_websockets: true, policies: [tools], allow_any_authenticated_user: true"),
