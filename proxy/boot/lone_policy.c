@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
-#define FILE_BYTES ((size_t)4 << 20)
+#define FILE_BYTES ((size_t)16 << 20)                    /* as policies_dir */
 
 struct tg_tree *lone_tree_read(const char *path, bool may_lack, struct tg_problems *problems)
 {

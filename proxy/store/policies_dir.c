@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define FILE_BYTES (1024 * 1024)
+#define FILE_BYTES ((size_t)16 << 20)                    /* as the configuration: lists of people are long */
 
 struct names {
     char **items;

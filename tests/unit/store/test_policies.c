@@ -245,6 +245,28 @@ static void bad_files(void **state)
     }
 }
 
+/* An allow-list of 100,000 people is one file. */
+static void a_long_list(void **state)
+{
+    struct tg_buf text = {0};
+    struct reading r;
+
+    (void)state;
+    tg_buf_adds(&text, "allow: {and: [{user: {in: [");
+    for (unsigned i = 0; i < 100000; i++)
+        tg_buf_addf(&text, "person-%u@example.com, ", i);
+    tg_buf_adds(&text, "ann]}}]}\n");
+    put("long.yaml", tg_buf_cstr(&text));
+    read_in_folder(&r, "policies_dir: .\nroutes: [{to: 'http://u', policies: [long]}]");
+    if (!r.ok)
+        fail_msg("%s", first_told(&r));
+    assert_int_equal(decide(tg_routes_at(r.routes, 0), "GET", "person-99999@example.com"), TG_ALLOW);
+    assert_int_equal(decide(tg_routes_at(r.routes, 0), "GET", "bob"), TG_DENY);
+    done(&r);
+    drop("long.yaml");
+    tg_buf_fini(&text);
+}
+
 static void unreadable_files(void **state)
 {
     char path[512];
@@ -293,6 +315,7 @@ int main(void)
         cmocka_unit_test(texts),
         cmocka_unit_test(files),
         cmocka_unit_test(bad_files),
+        cmocka_unit_test(a_long_list),
         cmocka_unit_test(unreadable_files),
     };
 
