@@ -12,6 +12,7 @@
 #include "boot/settings.h"
 #include "explain.h"
 #include "http/content.h"
+#include "http/h1_parse.h"
 #include "lone_policy.h"
 #include "token_check.h"
 #include <stdio.h>
@@ -63,7 +64,8 @@ static const struct tg_usage usage = {
 struct explaining {
     struct tg_options o;
     const char *config, *policy_file, *url, *host, *path, *token, *claims, *client_cert, *body;
-    bool json, batch, criteria, client_cert_invalid;
+    bool json, batch, criteria, client_cert_invalid, authorization;
+    unsigned given;                                      /* options */
     struct tg_buf content;                               /* of --body */
     struct tg_arena arena;
     struct explain_request request;
@@ -91,6 +93,9 @@ static bool take_header(struct explaining *e, const char *text)
         return wrong(e, "--header", "write 'Name: value'");
     if (explain_add_field(&e->request, name, value, &err) != TG_OK)
         return wrong(e, "--header", err.text);
+    if (tg_field_id(name) == TG_FIELD_HOST)
+        return wrong(e, "--header", "the host is said by --host or --url");
+    e->authorization |= tg_field_id(name) == TG_FIELD_AUTHORIZATION;
     return true;
 }
 
@@ -99,7 +104,11 @@ static bool take_option(struct explaining *e, int id, const char *value)
     switch (id) {
     case TG_OPT_CONFIG: e->config = value; break;
     case OPT_POLICY: e->policy_file = value; break;
-    case OPT_METHOD: e->request.method = tg_slice_str(value); break;
+    case OPT_METHOD:
+        e->request.method = tg_slice_str(value);
+        if (!tg_is_token(e->request.method))
+            return wrong(e, "--method", "a method is one word, as GET");
+        break;
     case OPT_URL: e->url = value; break;
     case OPT_HOST: e->host = value; break;
     case OPT_PATH: e->path = value; break;
@@ -129,6 +138,8 @@ static bool take_url(struct explaining *e)
     struct tg_url url;
     struct tg_err err;
 
+    if (e->url && (e->host || e->path))
+        return wrong(e, "--url", "says host and path: leave out --host and --path");
     if (e->url) {
         if (tg_url_parse(tg_slice_str(e->url), false, &url, &err) != TG_OK)
             return wrong(e, "--url", err.text);
@@ -144,29 +155,35 @@ static bool take_url(struct explaining *e)
     return true;
 }
 
+static bool go_together(struct explaining *e)
+{
+    if ((e->batch || e->criteria) && e->given > 1)
+        return wrong(e, e->batch ? "--batch" : "--criteria",
+                     e->batch ? "stands alone: each line says its policy and its request" : "stands alone");
+    if (e->client_cert_invalid && !(e->client_cert && strcmp(e->client_cert, "none") != 0))
+        return wrong(e, "--client-cert-invalid", "needs the certificate: --client-cert FILE");
+    if ((e->token || e->authorization) && e->claims)
+        return wrong(e, "--claims", "stands instead of a token");
+    if ((e->token || e->authorization) && e->policy_file)
+        return wrong(e, e->token ? "--token" : "--header", "a token needs a configuration to verify it by; with "
+                     "--policy give --claims");
+    if (e->config && e->policy_file)
+        return wrong(e, "--policy", "stands instead of a configuration");
+    return true;
+}
+
 static bool read_options(struct explaining *e, int argc, char **argv)
 {
     const char *value;
     int id;
 
     tg_options_start(&e->o, &usage, argc, argv);
-    while ((id = tg_options_next(&e->o, &value)) != TG_OPT_END)
+    while ((id = tg_options_next(&e->o, &value)) != TG_OPT_END) {
         if (id == TG_OPT_EXIT || !take_option(e, id, value))
             return false;
-    if (tg_options_extra(&e->o, 0) || !take_url(e))
-        return false;
-    if (e->batch && (e->config || e->policy_file || e->url || e->host || e->path || e->token || e->claims ||
-                     e->client_cert || e->body))
-        return wrong(e, "--batch", "stands alone: each line says its policy and its request");
-    if (e->client_cert_invalid && !(e->client_cert && strcmp(e->client_cert, "none") != 0))
-        return wrong(e, "--client-cert-invalid", "needs the certificate: --client-cert FILE");
-    if (e->token && e->claims)
-        return wrong(e, "--claims", "stands instead of --token");
-    if (e->token && e->policy_file)
-        return wrong(e, "--token", "needs a configuration to verify it by; with --policy give --claims");
-    if (e->config && e->policy_file)
-        return wrong(e, "--policy", "stands instead of a configuration");
-    return true;
+        e->given++;
+    }
+    return !tg_options_extra(&e->o, 0) && take_url(e) && go_together(e);
 }
 
 /* ---- the policy ---- */

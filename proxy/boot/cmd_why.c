@@ -60,6 +60,10 @@ static bool take_operands(struct why *w)
         w->id = *operands++;
         count--;
     }
+    if (w->id && !*w->id) {
+        w->o.code = tg_usage_error(&usage, "the id is empty; give the X-Request-Id of the answer");
+        return false;
+    }
     if (count > 1) {
         w->o.code = tg_usage_error(&usage, "takes one log, not %d; `cat FILES | tollgate why ... -` reads several",
                                    count);

@@ -176,15 +176,21 @@ static const struct tg_trace_node *first_decisive(const struct tg_trace_node *fi
     return found;
 }
 
-static void add_criterion(const struct tg_trace_node *n, struct tg_buf *out)
+/* "claim/plan" */
+static void add_name(const struct tg_trace_node *n, struct tg_buf *out)
 {
-    struct tg_buf data = {0};
-
     tg_buf_adds(out, n->name);
     if (n->sub_path.len > 0) {
         tg_buf_adds(out, "/");
         tg_trace_clean(out, n->sub_path, 60);
     }
+}
+
+static void add_criterion(const struct tg_trace_node *n, struct tg_buf *out)
+{
+    struct tg_buf data = {0};
+
+    add_name(n, out);
     if (!cJSON_IsTrue(n->data)) {
         tg_json_print(&data, n->data);
         tg_buf_adds(out, " ");
@@ -218,11 +224,8 @@ static void add_unknown(const struct tg_trace_node *trace, struct tg_buf *out)
     tg_buf_adds(out, "it hangs on what was not logged");
     if (!n)
         return;
-    tg_buf_addf(out, ": %s", n->name);
-    if (n->sub_path.len > 0) {
-        tg_buf_adds(out, "/");
-        tg_trace_clean(out, n->sub_path, 60);
-    }
+    tg_buf_adds(out, ": ");
+    add_name(n, out);
 }
 
 void explain_because(const struct tg_verdict *verdict, const struct tg_trace_node *trace, struct tg_buf *out)

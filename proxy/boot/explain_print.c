@@ -200,7 +200,7 @@ static void text_identity(const struct painter *p, const struct explain_result *
         tg_buf_adds(p->out, "none: no token");
     } else {
         tg_buf_adds(p->out, "user ");
-        clean(p, r->facts->user);
+        clean(p, r->facts->user.len > 0 ? r->facts->user : TG_S("without a name (a token without sub is refused)"));
         if (r->facts->email.len > 0) {
             tg_buf_adds(p->out, ", email ");
             clean(p, r->facts->email);
@@ -393,8 +393,10 @@ static void text_logged_status(const struct painter *p, const struct explain_res
     else
         text_status_number(p, l->status);
     tg_buf_adds(p->out, ": ");
-    if (!l->judged || (r->refusal && tg_slice_eq(l->decision, TG_S("allow")))) {
-        tg_buf_adds(p->out, r->stopped ? r->stopped : r->refusal->means);
+    if (!l->judged) {
+        tg_buf_adds(p->out, r->stopped);
+    } else if (r->refusal && tg_slice_eq(l->decision, TG_S("allow"))) {
+        tg_buf_adds(p->out, r->refusal->means);
     } else if (r->compared == EXPLAIN_EQUAL) {
         explain_because(&r->verdict, r->trace, p->out);
     } else {

@@ -337,10 +337,24 @@ static void read_rest(struct log_line *l)
     l->tls = text_of(l->json, "tls_version").ptr != NULL;
 }
 
+/* The object of a line; what others put before it may have braces of its own. NULL: there is none. */
+static const char *object_of(struct tg_slice text)
+{
+    const char *end = text.ptr + text.len, *at = text.ptr, *in;
+
+    while (at < end && (at = memchr(at, '{', (size_t)(end - at)))) {
+        for (in = ++at; in < end && *in == ' ';)
+            in++;
+        if (in < end && *in == '"')
+            return at - 1;
+    }
+    return NULL;
+}
+
 enum tg_status log_line_read(struct tg_slice text, struct log_line *out, struct tg_err *err)
 {
     static const struct tg_json_limits limits = {.bytes = LOG_LINE_BYTES, .depth = 48};
-    const char *start = text.len > 0 ? memchr(text.ptr, '{', text.len) : NULL;
+    const char *start = object_of(text);
     enum tg_status st;
 
     memset(out, 0, sizeof *out);

@@ -259,6 +259,36 @@ static void folded(void **state)
 }
 
 /* A policy alone, bare or as an item; the configuration's file is used for it. */
+/* What would not be looked at is not taken. */
+static void contradictions(void **state)
+{
+    static const struct {
+        const char *argv[10], *err;
+    } table[] = {
+        {{"explain", "--batch", "--method", "PUT"}, "--batch: stands alone"},
+        {{"explain", "--json", "--batch"}, "--batch: stands alone"},
+        {{"explain", "--batch", "--criteria"}, "--batch: stands alone"},
+        {{"explain", "--criteria", "--path", "/"}, "--criteria: stands alone"},
+        {{"explain", "--url", "http://a/b", "--path", "/c"}, "--url: says host and path"},
+        {{"explain", "--host", "c", "--url", "http://a/b"}, "--url: says host and path"},
+        {{"explain", "--method", ""}, "--method: a method is one word"},
+        {{"explain", "--method", "GET /"}, "--method: a method is one word"},
+        {{"explain", "--header", "Host: a.test"}, "--header: the host is said by"},
+        {{"explain", "--header", "Authorization: Bearer x", "--claims", "{}"}, "--claims: stands instead of a token"},
+        {{"explain", "--token", "x", "--claims", "{}"}, "--claims: stands instead of a token"},
+        {{"explain", "--policy", "p", "--header", "Authorization: Bearer x"},
+         "--header: a token needs a configuration"},
+        {{"explain", "--policy", "p", "--token", "x"}, "--token: a token needs a configuration"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        capture(&bench.c, tg_cmd_explain, table[i].argv, TG_S(""));
+        if (bench.c.code != TG_EXIT_USAGE || !strstr(bench.c.err, table[i].err))
+            fail_msg("%s: %d %s%s", table[i].err, bench.c.code, bench.c.err, bench.c.out);
+    }
+}
+
 static void policy_alone(void **state)
 {
     const char *const allowed[] = {"explain", "--policy", bench.config, "--method", "GET", NULL};
@@ -330,6 +360,7 @@ int main(void)
         cmocka_unit_test(with_a_token),
         cmocka_unit_test(more_told),
         cmocka_unit_test(folded),
+        cmocka_unit_test(contradictions),
         cmocka_unit_test(policy_alone),
         cmocka_unit_test(client_certificates),
     };

@@ -35,7 +35,7 @@ static void whole(void **state)
     const struct tg_claim *claim;
 
     (void)state;
-    if (read_line("2026 pod/a  " BEGIN WHO ALLOWED ",\"tier\":\"free\",\"limit\":10,\"remaining\":9,"
+    if (read_line("2026 {app=x, env={}} pod/a  " BEGIN WHO ALLOWED ",\"tier\":\"free\",\"limit\":10,\"remaining\":9,"
                   "\"policy_set\":\"0011223344556677\",\"key_set\":\"8899\",\"route\":\"api\",\"shadow\":{\"decision\":"
                   "\"deny\",\"reasons\":[\"groups-unauthorized\"],\"policy\":\"strict\"}" FACTS "}", &l, &err) != TG_OK)
         fail_msg("%s", err.text);

@@ -144,6 +144,10 @@ static const struct {
      "\"upstream-failed\",\"error\":\"refused\"" SET STAFF,
      {"error refused", "decision  allow", "answer    the upstream did not answer properly",
       "status    502 Bad Gateway: the policy admits the request, but the service"}, "equal"},
+    {"the upstream of a route that is gone failed", "/gone", WHO "\"status\":502,\"decision\":\"allow\",\"reasons\":["
+     "\"domain-ok\"],\"refused\":\"upstream-failed\",\"error\":\"refused\"" SET STAFF,
+     {"they have no such route", "status    502 Bad Gateway: the policy admits the request, but the service", "", ""},
+     NULL},
     {"expired", "/api", "\"route\":\"api\"," EARLY("401", "unauthenticated", "token-expired",
                                                    ",\"token_refused\":\"expired\""),
      {"identity  none: the token is refused: expired", "it had expired\n", "answer    token expired",
@@ -228,19 +232,19 @@ static void all(void **state)
     static const struct {
         const char *name;
         int64_t want;
-    } sums[] = {{"lines", 23}, {"judged", 15}, {"equal", 9}, {"differ", 3}, {"differ_since", 1}, {"unknown", 2},
+    } sums[] = {{"lines", 24}, {"judged", 16}, {"equal", 9}, {"differ", 4}, {"differ_since", 1}, {"unknown", 2},
                 {"early", 7}, {"unexplained", 1}, {"foreign", 1}};
 
     for (size_t i = 0; i < ARRAY_LEN(sums); i++) {
         if (!tg_json_int(tg_json_get(root, sums[i].name), &n) || n != sums[i].want)
             fail_msg("%s: %lld, want %lld", sums[i].name, (long long)n, (long long)sums[i].want);
     }
-    assert_int_equal(cJSON_GetArraySize(tg_json_get(root, "examples")), 3);
+    assert_int_equal(cJSON_GetArraySize(tg_json_get(root, "examples")), 4);
     assert_true(tg_json_int(tg_json_get(tg_json_get(root, "lacking"), "domain"), &n) && n == 1);
     cJSON_Delete(root);
     capture(&at.c, tg_cmd_why, argv, TG_S(""));
     assert_int_equal(at.c.code, 1);
-    assert_non_null(strstr(at.c.out, "15  decided by policies\n"));
+    assert_non_null(strstr(at.c.out, "16  decided by policies\n"));
     assert_non_null(strstr(at.c.out, "2  it hangs on what was not logged: domain 1, groups 1\n"));
     /* Without those that differ under their own policies there is nothing to complain of. */
     lines.len = 0;
@@ -262,6 +266,7 @@ static void complaints(void **state)
         const char *err;
     } table[] = {
         {"no id", {"why"}, 2, "the X-Request-Id of the answer"},
+        {"an empty id", {"why", "", at.log, "-c", at.config}, 2, "the id is empty"},
         {"no log", {"why", "r-1", "-c", at.config}, 2, "journalctl -o cat -u tollgate | tollgate why r-1 -"},
         {"two logs", {"why", "r-1", "a", "b", "-c", at.config}, 2, "cat FILES"},
         {"no such file", {"why", "r-1", "/nowhere/log", "-c", at.config}, 1, "/nowhere/log: No such file"},
