@@ -44,14 +44,6 @@ void tg_trace_drop(struct tg_head *head)
 
 /* ---- what there is to tell, as text ---- */
 
-static const char *decision_name(enum tg_decision decision)
-{
-    static const char *const names[] = {[TG_ALLOW] = "allow", [TG_DENY] = "deny",
-                                        [TG_UNAUTHENTICATED] = "unauthenticated"};
-
-    return names[decision];
-}
-
 /* One octet as it may stand in a field; returns how many it became. */
 static size_t put_octet(char *to, char c)
 {
@@ -116,7 +108,7 @@ static void tell_verdict(struct tg_buf *b, const char *what, const struct tg_ver
     const char *names[TG_REASON_COUNT];
     size_t n = tg_reasons_list(v->reasons, names);
 
-    tg_buf_addf(b, "%s %s", what, decision_name(v->decision));
+    tg_buf_addf(b, "%s %s", what, tg_decision_name(v->decision));
     for (size_t i = 0; i < n; i++)
         tg_buf_addf(b, "%s%s", i ? ", " : ": ", names[i]);
     if (v->policy >= 0 && (size_t)v->policy < count && texts[v->policy].name.len) {
@@ -127,15 +119,19 @@ static void tell_verdict(struct tg_buf *b, const char *what, const struct tg_ver
 
 static void tell_before(struct tg_exchange *ex, struct tg_buf *b)
 {
+    static const struct tg_fact_set but_content = {.facts = ~TG_FACT_BIT(TG_FACT_MCP_TOOL)};
+    struct tg_facts facts = ex->facts;
     struct tg_verdict same;
 
+    if (ex->body_unread)                                 /* then there is no identity, and no claim to know */
+        facts.known = &but_content;
     tg_buf_adds(b, "route ");
     add_value(b, ex->route->name);
     tg_buf_addc(b, '\n');
     tell_identity(ex, b);
     tell_tier(ex, b);
     if (ex->judged)
-        tg_trace_text(tg_ppl_trace(ex->route->policy, &ex->facts, &ex->arena, &same), 0, false, b);
+        tg_trace_text(tg_ppl_trace(ex->route->policy, &facts, &ex->arena, &same), 0, false, b);
 }
 
 static void tell_last(struct tg_exchange *ex, struct tg_buf *b)

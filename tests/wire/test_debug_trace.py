@@ -3,7 +3,7 @@
 import json
 
 from harness import Case, Client, bearer, main, value
-from test_mcp import ANYBODY, call
+from test_mcp import ANYBODY, MEMBERS, call
 
 SECRET = "0123456789abcdef-trace"
 DEBUG = ("X-Tollgate-Debug", SECRET)
@@ -41,6 +41,7 @@ class Trace(Case):
             route("open", policy={"allow": {"and": [{"accept": True}]}}),
             route("echo", policy=STAFF, to="echo:"),
             route("tools", policy=ANYBODY),
+            route("members", policy=MEMBERS),
             route("many", policy=documents(30, 1, "x")),
             route("long", policy=documents(14, 7, "x" * 500)),
             route("shadow", policy=STAFF, mode="shadow"),
@@ -102,6 +103,13 @@ class Trace(Case):
         self.assertIsNone(value(answer, "X"))
         _, told = self.traced("/tools", 400, method="POST", body=b"[]")
         self.assertEqual(told[-1], "decision none; refused: malformed-call")
+
+    def test_content_that_was_not_read(self):
+        _, told = self.traced("/members", 401, method="POST", body=call("ping"))
+        tool = [x for x in told if "mcp_tool" in x]
+        self.assertEqual(len(tool), 1, told)
+        self.assertNotIn("mcp-not-a-tool-call", tool[0])
+        self.assertEqual(told[-1], "decision unauthenticated: user-unauthenticated; refused: no-token")
 
     def test_shadow_mode_is_told(self):
         _, told = self.traced("/shadow", 200, [bearer()])
