@@ -4,10 +4,11 @@
  *
  * YAML 1.2 core as people expect it: only true/false (three capitalisations) are booleans, null/~/empty are null,
  * yes/no/ on/off stay text, quoted scalars are text, numbers are decimal integers or floats (kept by literal when
- * inexact), anchors and aliases are resolved within limits (depth, nodes, expansion), merge keys are refused by name,
+ * inexact), anchors and aliases are resolved within limits (depth, copies, bytes), merge keys are refused by name,
  * mapping keys must be scalars and unique, one document. Text that looks like something else elsewhere (012, 0x10,
  * .inf, dates) stays text. The only tag taken is !!str. A file named *.json is read by JSON's own rules; other text too
- * when it is a JSON object or array. Limits: 16 MiB, 64 levels, 2,000,000 values after aliases.
+ * when it is a JSON object or array. Limits: 16 MiB, 64 levels, 2,000,000 values, 200,000 of them
+ * by aliases.
  */
 #pragma once
 #include "base/buf.h"

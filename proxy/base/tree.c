@@ -22,7 +22,7 @@ struct reader {
     struct tg_tree *tree;
     const char *file;                                    /* as the places know it */
     struct tg_map *anchors;                              /* name to cJSON *, finished values only */
-    size_t nodes, bytes;
+    size_t nodes, copies, bytes;
     struct tg_err *err;
 };
 
@@ -70,7 +70,7 @@ static enum tg_status account(struct reader *r, const yaml_event_t *ev, size_t b
 {
     r->bytes += bytes;
     if (++r->nodes > TG_TREE_MAX_NODES)
-        return fail_event(r, TG_LIMIT, ev, "more than 2000000 values, those of aliases counted");
+        return fail_event(r, TG_LIMIT, ev, "more than 2000000 values");
     if (r->bytes > MAX_EXPANDED)
         return fail_event(r, TG_LIMIT, ev, "more than 32 MiB of text, that of aliases counted");
     return TG_OK;
@@ -290,6 +290,8 @@ static enum tg_status copy_node(struct reader *r, const yaml_event_t *alias, con
 
     if (depth > TG_TREE_MAX_DEPTH)
         return fail_event(r, TG_LIMIT, alias, "nested more deeply than 64 levels");
+    if (++r->copies > TG_TREE_MAX_COPIES)
+        return fail_event(r, TG_LIMIT, alias, "more than 200000 values by aliases");
     copy = cJSON_Duplicate(from, false);
     st = new_node(r, alias, (from->valuestring ? strlen(from->valuestring) : 0) +
                   (from->string ? strlen(from->string) : 0), false, copy, &copy);

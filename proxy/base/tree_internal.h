@@ -8,6 +8,7 @@ enum {
     TG_TREE_MAX_BYTES = 16 << 20,                        /* of the text */
     TG_TREE_MAX_DEPTH = 64,
     TG_TREE_MAX_NODES = 2000000,
+    TG_TREE_MAX_COPIES = 200000,                         /* of them by aliases */
 };
 
 struct tg_tree_files {                                   /* what tg_tree_note_file collected */

@@ -232,6 +232,7 @@ static void limits(void **state)
                     i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
     assert_null(parse("t.yaml", tg_buf_slice(&text), &err));
     assert_int_equal(err.status, TG_LIMIT);
+    assert_non_null(strstr(err.text, "more than 200000 values by aliases"));
     text.len = 0;
     tg_buf_adds(&text, "a: &a ");                       /* few values, but long ones */
     for (unsigned i = 0; i < 1000000; i++)
@@ -252,7 +253,7 @@ static void limits(void **state)
     memset(text.data, '#', (16 << 20) + 1);
     assert_null(parse("t.yaml", tg_slice(text.data, (16 << 20) + 1), &err));
     assert_int_equal(err.status, TG_LIMIT);
-    assert_true(clock() - start < 100 * CLOCKS_PER_SEC); /* two million values, and the slowest of sanitizers */
+    assert_true(clock() - start < 20 * CLOCKS_PER_SEC);
     tg_buf_fini(&text);
 }
 
