@@ -1,5 +1,5 @@
 /*
- * credential - what the Authorization field carries, before anything is verified (RFC 6750 §2.1, §3.1).
+ * authorization - what the Authorization field carries, before anything is verified (RFC 6750 §2.1, §3.1).
  */
 #include "auth/authn.h"
 
