@@ -54,6 +54,7 @@ struct tg_buf {
 };
 
 void tg_buf_fini(struct tg_buf *b);                      /* frees; the buffer is empty and usable again */
+void tg_buf_wipe(struct tg_buf *b);                      /* the same, and of a secret nothing stays behind */
 void tg_buf_reserve(struct tg_buf *b, size_t more);      /* room for `more` bytes beyond len */
 void tg_buf_add(struct tg_buf *b, const void *p, size_t n);
 void tg_buf_adds(struct tg_buf *b, const char *s);

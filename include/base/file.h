@@ -22,5 +22,9 @@ ssize_t tg_file_take(int fd, void *into, size_t room, bool first, int64_t until_
 enum tg_status tg_file_read_secret(const char *path, struct tg_buf *out, struct tg_err *err);
 /* Writes beside, fsyncs, renames: readers see the old or the new, also after a crash. */
 enum tg_status tg_file_replace(const char *path, struct tg_slice data, unsigned mode, struct tg_err *err);
+/*
+ * As tg_fail, of errno: "PATH: WHAT: Permission denied". TG_NOT_FOUND, TG_DENIED (a read-only file system too), TG_IO.
+ */
+enum tg_status tg_file_fail(struct tg_err *err, const char *path, const char *what);
 /* `path` as seen from the folder of `base_file`; absolute paths unchanged. free() it. */
 char *tg_file_beside(const char *base_file, const char *path);

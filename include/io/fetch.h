@@ -27,7 +27,7 @@ struct tg_fetch_answer {
     enum tg_status status;
     unsigned http_status;
     struct tg_slice body;
-    int64_t max_age_s;                                   /* of Cache-Control; -1: not said; 0: no-store or no-cache */
+    int64_t max_age_s;                                   /* of Cache-Control, less Age; -1: not said; 0: no-store */
     int64_t date_s;                                      /* Date, and a cache's Age since; 0: not said */
     const char *error;                                   /* in words: "certificate not trusted", "connection refused" */
 };

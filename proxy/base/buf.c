@@ -120,6 +120,13 @@ void tg_buf_fini(struct tg_buf *b)
     *b = (struct tg_buf){0};
 }
 
+void tg_buf_wipe(struct tg_buf *b)
+{
+    if (b->data)
+        explicit_bzero(b->data, b->cap);
+    tg_buf_fini(b);
+}
+
 void tg_buf_reserve(struct tg_buf *b, size_t more)
 {
     size_t need, cap;

@@ -14,11 +14,15 @@
 #define SECRET_MAX ((size_t)65536)
 #define CHUNK ((size_t)16384)
 
-static enum tg_status fail_errno(struct tg_err *err, const char *path, const char *what)
+enum tg_status tg_file_fail(struct tg_err *err, const char *path, const char *what)
 {
     int e = errno;
-    enum tg_status st = e == ENOENT || e == ENOTDIR ? TG_NOT_FOUND : e == EACCES || e == EPERM ? TG_DENIED : TG_IO;
+    enum tg_status st = TG_IO;
 
+    if (e == ENOENT || e == ENOTDIR)
+        st = TG_NOT_FOUND;
+    else if (e == EACCES || e == EPERM || e == EROFS)
+        st = TG_DENIED;
     return tg_fail(err, st, "%s: %s: %s", path, what, e == ETIMEDOUT ? "nobody writes to this pipe" : strerror(e));
 }
 
@@ -78,7 +82,7 @@ static enum tg_status read_all(int fd, const char *path, size_t max, struct tg_b
         if (n == 0)
             return TG_OK;
         if (n < 0)
-            return fail_errno(err, path, "cannot be read");
+            return tg_file_fail(err, path, "cannot be read");
         got->len += (size_t)n;
         if (got->len > max)
             return tg_fail(err, TG_LIMIT, "%s: larger than %zu bytes", path, max);
@@ -92,13 +96,11 @@ enum tg_status tg_file_read(const char *path, size_t max, struct tg_buf *out, st
     int fd = tg_file_open(path);
 
     if (fd < 0)
-        return fail_errno(err, path, "cannot be opened");
+        return tg_file_fail(err, path, "cannot be opened");
     st = read_all(fd, path, max, &got, err);
     close(fd);
     if (st != TG_OK) {
-        if (got.data)
-            explicit_bzero(got.data, got.len);           /* it may have been a secret */
-        tg_buf_fini(&got);
+        tg_buf_wipe(&got);                               /* it may have been a secret */
         return st;
     }
     tg_buf_fini(out);
@@ -165,21 +167,21 @@ enum tg_status tg_file_replace(const char *path, struct tg_slice data, unsigned 
     tg_buf_cstr(&name);
     fd = mkostemp(name.data, O_CLOEXEC);
     if (fd < 0) {
-        st = fail_errno(err, path, "cannot be written");
+        st = tg_file_fail(err, path, "cannot be written");
         tg_buf_fini(&name);
         return st;
     }
     if (fchmod(fd, (mode_t)mode) != 0 || !write_all(fd, data) || fsync(fd) != 0) {
-        st = fail_errno(err, path, "cannot be written");
+        st = tg_file_fail(err, path, "cannot be written");
         close(fd);
         goto out;
     }
     if (close(fd) != 0 || rename(name.data, path) != 0) {
-        st = fail_errno(err, path, "cannot be written");
+        st = tg_file_fail(err, path, "cannot be written");
         goto out;
     }
     if (!sync_folder(path))
-        st = fail_errno(err, path, "its folder cannot be synced");
+        st = tg_file_fail(err, path, "its folder cannot be synced");
 out:
     if (st != TG_OK)
         unlink(name.data);                               /* gone already after the rename */

@@ -169,26 +169,35 @@ static void read_directives(struct tg_slice value, int64_t *max_age_s)
     } while (more);
 }
 
-/* What the server's clock shows now: Date, and how long a cache between has kept the answer since (RFC 9111 §5.1). */
-static int64_t read_date(const struct tg_fetch *f)
+/* How long a cache between has kept the answer (RFC 9111 §5.1); -1: it says something that is no number. */
+static int64_t read_age(const struct tg_fetch *f)
 {
     struct curl_header *h;
     uint64_t age_s = 0;
+
+    if (curl_easy_header(f->easy, "Age", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
+        (!tg_slice_to_u64(tg_slice_str(h->value), &age_s) || age_s > INT32_MAX))
+        return -1;
+    return (int64_t)age_s;
+}
+
+/* What the server's clock shows now: Date, and the time since. */
+static int64_t read_date(const struct tg_fetch *f, int64_t age_s)
+{
+    struct curl_header *h;
     time_t date;
 
     if (curl_easy_header(f->easy, "Date", 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
         return 0;
     date = curl_getdate(h->value, NULL);
-    if (date <= 0 || date > LAST_DATE_S)
+    if (date <= 0 || date > LAST_DATE_S || age_s < 0)
         return 0;
-    if (curl_easy_header(f->easy, "Age", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
-        (!tg_slice_to_u64(tg_slice_str(h->value), &age_s) || age_s > INT32_MAX))
-        return 0;
-    return (int64_t)date + (int64_t)age_s;
+    return (int64_t)date + age_s;
 }
 
 static void read_head(const struct tg_fetch *f, struct tg_fetch_answer *answer)
 {
+    int64_t age_s = read_age(f);
     struct curl_header *h;
     long code = 0;
 
@@ -196,7 +205,9 @@ static void read_head(const struct tg_fetch *f, struct tg_fetch_answer *answer)
     answer->http_status = code > 0 ? (unsigned)code : 0;
     for (size_t i = 0; curl_easy_header(f->easy, "Cache-Control", i, CURLH_HEADER, -1, &h) == CURLHE_OK; i++)
         read_directives(tg_slice_str(h->value), &answer->max_age_s);
-    answer->date_s = read_date(f);
+    if (answer->max_age_s > 0 && age_s > 0)
+        answer->max_age_s = answer->max_age_s > age_s ? answer->max_age_s - age_s : 0;
+    answer->date_s = read_date(f, age_s);
 }
 
 /* ---- the life of a fetch ---- */
@@ -211,7 +222,7 @@ static void free_fetch(struct tg_fetch *f)
     for (struct curl_slist *h = f->headers; h; h = h->next)
         explicit_bzero(h->data, strlen(h->data));        /* may hold a bearer token */
     curl_slist_free_all(f->headers);
-    tg_buf_fini(&f->body);
+    tg_buf_wipe(&f->body);                               /* a token of ours */
     free(f);
 }
 

@@ -214,8 +214,8 @@ static enum tg_status read_own(const struct tg_tls_client_settings *settings, SS
         st = parse_own(settings, tg_buf_slice(&pem), key_text, ctx, err);
     if (st == TG_OK)
         tg_sha256(tg_buf_slice(&pem), digest);           /* the key belongs to it: it need not be told */
-    tg_tls_wipe(&pem);
-    tg_tls_wipe(&key);
+    tg_buf_wipe(&pem);
+    tg_buf_wipe(&key);
     return st;
 }
 

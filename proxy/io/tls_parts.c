@@ -17,14 +17,6 @@
 
 /* ---- texts ---- */
 
-static enum tg_status fail_errno(struct tg_err *err, const char *path, const char *what)
-{
-    int e = errno;
-    enum tg_status st = e == ENOENT || e == ENOTDIR ? TG_NOT_FOUND : e == EACCES || e == EPERM ? TG_DENIED : TG_IO;
-
-    return tg_fail(err, st, "%s: %s: %s", path, what, e == ETIMEDOUT ? "nobody writes to this pipe" : strerror(e));
-}
-
 /* Into a buffer that never moves: no copy of a key stays behind in freed memory. */
 static enum tg_status read_still(int fd, const char *path, struct tg_buf *out, struct tg_err *err)
 {
@@ -37,7 +29,7 @@ static enum tg_status read_still(int fd, const char *path, struct tg_buf *out, s
         if (n == 0)
             return TG_OK;
         if (n < 0)
-            return fail_errno(err, path, "cannot be read");
+            return tg_file_fail(err, path, "cannot be read");
         out->len += (size_t)n;
         if (out->len > KEY_MAX)
             return tg_fail(err, TG_LIMIT, "%s: larger than %zu bytes", path, KEY_MAX);
@@ -52,9 +44,9 @@ enum tg_status tg_tls_read_key(const char *path, struct tg_buf *out, struct tg_e
     int fd = tg_file_open(path);
 
     if (fd < 0)
-        return fail_errno(err, path, "cannot be opened");
+        return tg_file_fail(err, path, "cannot be opened");
     if (fstat(fd, &st) != 0) {                           /* of what was opened: a link's target, and no race */
-        status = fail_errno(err, path, "cannot be looked at");
+        status = tg_file_fail(err, path, "cannot be looked at");
     } else if (st.st_mode & S_IROTH) {
         status = tg_fail(err, TG_DENIED,
                          "%s: a private key that everybody may read (mode %04o): chmod 640 and a group for tollgate, "
@@ -65,19 +57,12 @@ enum tg_status tg_tls_read_key(const char *path, struct tg_buf *out, struct tg_e
     }
     close(fd);
     if (status != TG_OK) {
-        tg_tls_wipe(&got);
+        tg_buf_wipe(&got);
         return status;
     }
-    tg_tls_wipe(out);
+    tg_buf_wipe(out);
     *out = got;
     return TG_OK;
-}
-
-void tg_tls_wipe(struct tg_buf *secret)
-{
-    if (secret->data)
-        explicit_bzero(secret->data, secret->cap);
-    tg_buf_fini(secret);
 }
 
 static const char *reason(void)

@@ -15,7 +15,6 @@
 
 /* A private key: TG_DENIED also when everybody may read it. Wipe the text after use. */
 enum tg_status tg_tls_read_key(const char *path, struct tg_buf *out, struct tg_err *err);
-void tg_tls_wipe(struct tg_buf *secret);
 /* Every certificate of a PEM text, at least one. */
 enum tg_status tg_tls_certificates(const char *name, struct tg_slice pem, STACK_OF(X509) **out, struct tg_err *err);
 int64_t tg_tls_time_s(const ASN1_TIME *t);               /* seconds since 1970; 0: none */

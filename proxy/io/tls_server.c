@@ -303,8 +303,8 @@ enum tg_status tg_tls_server_add(struct tg_tls_server *s, const char *certificat
         tg_tls_pair_fini(&pair);
     if (st == TG_OK)
         st = keep(s, &pair, certificate_file, err);
-    tg_tls_wipe(&pem);                                   /* it may hold the key as well */
-    tg_tls_wipe(&key);
+    tg_buf_wipe(&pem);                                   /* it may hold the key as well */
+    tg_buf_wipe(&key);
     return st;
 }
 

@@ -322,7 +322,9 @@ static void *thread_main(void *arg)
     struct tg_worker_private *p = w->private;
     sigset_t all;
 
-    sigfillset(&all);                                    /* signals are the main thread's */
+    sigfillset(&all);                                    /* signals are the main thread's, */
+    sigdelset(&all, SIGBUS);                             /* but a fault is told where it happens */
+    sigdelset(&all, SIGSEGV);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     prctl(PR_SET_NAME, p->name);
     self = w;

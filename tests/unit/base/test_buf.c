@@ -139,11 +139,26 @@ static void text(void **state)
     tg_buf_fini(&b);
 }
 
+static void wiping(void **state)
+{
+    struct tg_buf b = {0};
+
+    (void)state;
+    tg_buf_wipe(&b);                                     /* of nothing */
+    tg_buf_adds(&b, "a secret");
+    tg_buf_wipe(&b);
+    assert_null(b.data);
+    assert_int_equal(b.len + b.cap, 0);
+    tg_buf_adds(&b, "the next");                         /* usable again */
+    assert_string_equal(tg_buf_cstr(&b), "the next");
+    tg_buf_wipe(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(comparing), cmocka_unit_test(order),
                                        cmocka_unit_test(trimming_and_cutting), cmocka_unit_test(numbers),
-                                       cmocka_unit_test(growing), cmocka_unit_test(text)};
+                                       cmocka_unit_test(growing), cmocka_unit_test(text), cmocka_unit_test(wiping)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
