@@ -4,6 +4,7 @@
 #pragma once
 #include "base/err.h"
 #include "jose/jwk.h"
+#include <cjson/cJSON.h>
 #include <openssl/types.h>
 
 enum tg_kty { TG_KTY_RSA, TG_KTY_EC, TG_KTY_OKP, TG_KTY_OCT };
@@ -59,10 +60,16 @@ bool tg_key_eq(const struct tg_jwk *a, const struct tg_jwk *b);
 /* Whether `signature` over `input` is this key's; `alg` is one it fits. */
 bool tg_key_verify(const struct tg_jwk *key, enum tg_alg alg, struct tg_slice input, struct tg_slice signature);
 
+/* The members of a JWK, whose private ones are passed over. `hmac`: oct keys, too. The parts of one may be secret. */
+enum tg_status tg_parts_from_jwk(const cJSON *jwk, bool hmac, struct tg_key_parts *out, struct tg_err *err);
+/* Whether a JWK's `use` and `key_ops`, where it has them, let it verify. */
+enum tg_status tg_jwk_check_purpose(const cJSON *jwk, struct tg_err *err);
 /* The public half of an OpenSSL key; TG_UNSUPPORTED for types and curves tollgate does not verify. */
 enum tg_status tg_parts_from_pkey(const EVP_PKEY *pkey, struct tg_key_parts *out, struct tg_err *err);
 /* The members RFC 7638 §3.2 requires, in its order, without braces. */
 void tg_parts_print(const struct tg_key_parts *parts, struct tg_buf *out);
+/* RFC 7638 §3 with SHA-256, as base64url. */
+void tg_parts_thumbprint(const struct tg_key_parts *parts, struct tg_buf *out);
 /* ECDSA's r and s of `len` bytes each as a DER sequence; `out` has room for 2 * len + 9 bytes. Returns its length. */
 size_t tg_ecdsa_to_der(const uint8_t *raw, size_t len, uint8_t *out);
 #define TG_DER_MAX (2 * 66 + 9)

@@ -111,7 +111,7 @@ static bool member_bytes(const cJSON *jwk, const char *name, uint8_t *out, size_
            text.len * 3 / 4 <= room && tg_base64url_decode(text, out, len);
 }
 
-static enum tg_status read_parts(const cJSON *jwk, bool hmac, struct tg_key_parts *parts, struct tg_err *err)
+enum tg_status tg_parts_from_jwk(const cJSON *jwk, bool hmac, struct tg_key_parts *parts, struct tg_err *err)
 {
     struct tg_slice kty, crv;
 
@@ -151,8 +151,8 @@ static enum tg_status read_parts(const cJSON *jwk, bool hmac, struct tg_key_part
     return TG_OK;
 }
 
-/* RFC 7517 §4.2 and §4.3: what the key says it is for. Absent: anything. */
-static enum tg_status check_purpose(const cJSON *jwk, struct tg_err *err)
+/* RFC 7517 §4.2 and §4.3. */
+enum tg_status tg_jwk_check_purpose(const cJSON *jwk, struct tg_err *err)
 {
     const cJSON *use = tg_json_get(jwk, "use"), *ops = tg_json_get(jwk, "key_ops"), *op;
     struct tg_slice text;
@@ -187,11 +187,11 @@ static enum tg_status read_key(const cJSON *jwk, bool hmac, struct tg_slice *kid
         return tg_fail(err, TG_BAD_INPUT, "it is no JSON object");
     if (kid_node && !tg_json_str(kid_node, kid))
         return tg_fail(err, TG_BAD_INPUT, "its \"kid\" is no text");
-    if ((st = check_purpose(jwk, err)) != TG_OK)
+    if ((st = tg_jwk_check_purpose(jwk, err)) != TG_OK)
         return st;
     if (alg_node && (!tg_json_str(alg_node, &text) || !tg_alg_parse(text, &own_alg)))
         return tg_fail(err, TG_UNSUPPORTED, "its \"alg\" is no signature algorithm known here");
-    st = read_parts(jwk, hmac, &parts, err);
+    st = tg_parts_from_jwk(jwk, hmac, &parts, err);
     if (st == TG_OK)
         st = tg_key_new(&parts, *kid, own_alg, out, err);
     OPENSSL_cleanse(&parts, sizeof(parts));              /* it may have held a secret */

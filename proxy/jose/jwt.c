@@ -24,6 +24,9 @@ const char *tg_jwt_fault_name(enum tg_jwt_fault fault)
         [TG_JWT_SUBJECT] = "subject",
         [TG_JWT_TYPE] = "type",
         [TG_JWT_TIMES] = "times",
+        [TG_JWT_REQUIRED] = "required",
+        [TG_JWT_LIFETIME] = "lifetime",
+        [TG_JWT_AGE] = "age",
     };
     return fault < ARRAY_LEN(names) ? names[fault] : "unknown";
 }
@@ -56,6 +59,8 @@ static enum tg_jwt_fault check_issuer(const cJSON *claims, const struct tg_jwt_r
 
     if (iss && !tg_json_str(iss, &text))
         return fail(err, TG_JWT_ISSUER, "\"iss\" is no text");
+    if (!iss && rules->introspected)
+        return TG_JWT_OK;
     if (rules->issuer.len && (!iss || !tg_slice_eq(text, rules->issuer)))
         return fail(err, TG_JWT_ISSUER, "\"iss\" is not the configured issuer");
     return TG_JWT_OK;
@@ -87,6 +92,8 @@ static enum tg_jwt_fault check_audience(const cJSON *claims, const struct tg_jwt
             found = found || wanted(text, rules);
         }
     }
+    if (!aud && rules->introspected)
+        return TG_JWT_OK;
     if (rules->audience_count && !found)
         return fail(err, TG_JWT_AUDIENCE, "\"aud\" has none of the configured audiences");
     return TG_JWT_OK;
@@ -97,21 +104,41 @@ static bool is_access_typ(struct tg_slice typ)
     return tg_slice_eq_nocase(typ, TG_S("at+jwt")) || tg_slice_eq_nocase(typ, TG_S("application/at+jwt"));
 }
 
-/* RFC 9068 §2.1 and §4; what else tells an ID token from an access token is a matter of claims. */
+static bool has_text(const cJSON *claims, const char *name)
+{
+    struct tg_slice text;
+
+    return tg_json_str(tg_json_get(claims, name), &text) && text.len > 0;
+}
+
+/* RFC 9068 §2.1, §2.2 and §4, as its own issuers keep it; exp, aud and sub are asked of every token. */
+static enum tg_jwt_fault check_profile(const cJSON *claims, struct tg_slice typ, struct tg_err *err)
+{
+    if (!typ.ptr || !is_access_typ(typ))
+        return fail(err, TG_JWT_TYPE, "\"typ\" of the header is not at+jwt, as RFC 9068 has it");
+    if (!has_text(claims, "client_id") || !has_text(claims, "jti") || !tg_json_get(claims, "iat"))
+        return fail(err, TG_JWT_TYPE, "RFC 9068 requires \"client_id\", \"jti\" and \"iat\"");
+    return TG_JWT_OK;
+}
+
+/* What else tells an ID token from an access token is a matter of claims. */
 static enum tg_jwt_fault check_type(const cJSON *claims, struct tg_slice typ, const struct tg_jwt_rules *rules,
                                     struct tg_err *err)
 {
     static const char *const id_only[] = {"at_hash", "c_hash", "s_hash", "nonce", "sid"};
-    struct tg_slice jti;
 
+    if (rules->introspected)                             /* an answer has no header, and RFC 7662 knows no ID tokens */
+        return TG_JWT_OK;
     if (typ.ptr && !is_access_typ(typ) && !tg_slice_eq_nocase(typ, TG_S("JWT")) &&
         !tg_slice_eq_nocase(typ, TG_S("application/jwt")))
         return fail(err, TG_JWT_TYPE, "\"typ\" of the header is neither JWT nor at+jwt");
     if (rules->token_use == TG_USE_ID && is_access_typ(typ))
         return fail(err, TG_JWT_TYPE, "an access token where an ID token is wanted");
+    if (rules->rfc9068 && check_profile(claims, typ, err) != TG_JWT_OK)
+        return TG_JWT_TYPE;
     if (rules->token_use != TG_USE_ACCESS)
         return TG_JWT_OK;
-    if (!tg_json_str(tg_json_get(claims, "jti"), &jti) || jti.len == 0)
+    if (!has_text(claims, "jti"))
         return fail(err, TG_JWT_TYPE, "an access token needs \"jti\"");
     for (size_t i = 0; i < ARRAY_LEN(id_only); i++) {
         if (tg_json_get(claims, id_only[i]))
@@ -120,40 +147,69 @@ static enum tg_jwt_fault check_type(const cJSON *claims, struct tg_slice typ, co
     return TG_JWT_OK;
 }
 
-/* A NumericDate (RFC 7519 §2) in whole seconds; false when it is none. Absent: *present false. */
-static bool read_time(const cJSON *claims, const char *name, bool *present, int64_t *out)
+static enum tg_jwt_fault check_required(const cJSON *claims, const struct tg_jwt_rules *rules, struct tg_err *err)
+{
+    for (size_t i = 0; i < rules->required_claim_count; i++) {
+        const struct tg_slice name = rules->required_claims[i];
+        const cJSON *member = claims->child;
+
+        while (member && !tg_slice_eq(tg_slice_str(member->string), name))
+            member = member->next;
+        if (!member || cJSON_IsNull(member)) {
+            tg_fail(err, TG_BAD_INPUT, "the claim \"" TG_S_FMT "\" is required here", TG_S_ARG(name));
+            return TG_JWT_REQUIRED;
+        }
+    }
+    return TG_JWT_OK;
+}
+
+bool tg_jwt_time(const cJSON *claims, const char *name, int64_t *out)
 {
     const cJSON *node = tg_json_get(claims, name);
-    double value;
+    double value = cJSON_IsNumber(node) ? node->valuedouble : -1;
 
-    *present = node != NULL;
+    *out = -1;
     if (!node)
         return true;
-    value = cJSON_IsNumber(node) ? node->valuedouble : -1;
     if (!isfinite(value) || value < 0 || value > TIME_MAX)
         return false;
     *out = (int64_t)floor(value);
     return true;
 }
 
+/* Whether iat allows it. The lifetime is its issuer's alone, so no leeway; the age is between two clocks. */
+static enum tg_jwt_fault check_lifetime(int64_t exp, int64_t iat, const struct tg_jwt_rules *rules, struct tg_err *err)
+{
+    if ((rules->max_lifetime_s || rules->max_age_s) && iat < 0)
+        return fail(err, TG_JWT_TIMES, "\"iat\" is required where the lifetime or age is limited");
+    if (rules->max_lifetime_s && exp < 0)
+        return fail(err, TG_JWT_TIMES, "\"exp\" is required where the lifetime is limited");
+    if (rules->max_lifetime_s && exp - iat > rules->max_lifetime_s)
+        return fail(err, TG_JWT_LIFETIME, "from \"iat\" to \"exp\" it is longer than max_lifetime");
+    return TG_JWT_OK;
+}
+
 static enum tg_jwt_fault check_times(const cJSON *claims, const struct tg_jwt_rules *rules, int64_t now_s,
                                      int64_t *exp_s, struct tg_err *err)
 {
-    bool has_exp, has_nbf, has_iat;
-    int64_t exp = 0, nbf = 0, iat = 0;
+    enum tg_jwt_fault fault;
+    int64_t exp, nbf, iat;                               /* -1: not said */
 
-    if (!read_time(claims, "exp", &has_exp, &exp) || !read_time(claims, "nbf", &has_nbf, &nbf) ||
-        !read_time(claims, "iat", &has_iat, &iat))
+    if (!tg_jwt_time(claims, "exp", &exp) || !tg_jwt_time(claims, "nbf", &nbf) || !tg_jwt_time(claims, "iat", &iat))
         return fail(err, TG_JWT_TIMES, "\"exp\", \"nbf\" and \"iat\" are numbers of seconds from 0 to 2^53");
-    if (!has_exp)
+    if (exp < 0 && !rules->introspected)
         return fail(err, TG_JWT_TIMES, "\"exp\" is required");
-    if (exp + rules->leeway_s <= now_s)
+    if ((fault = check_lifetime(exp, iat, rules, err)) != TG_JWT_OK)
+        return fault;
+    if (exp >= 0 && exp + rules->leeway_s <= now_s)
         return fail(err, TG_JWT_EXPIRED, "the token has expired");
-    if (has_nbf && nbf > now_s + rules->leeway_s)
+    if (nbf >= 0 && nbf > now_s + rules->leeway_s)
         return fail(err, TG_JWT_NOT_BEFORE, "the token is not valid yet (\"nbf\")");
-    if (has_iat && iat > now_s + rules->leeway_s)
+    if (iat >= 0 && iat > now_s + rules->leeway_s)
         return fail(err, TG_JWT_ISSUED_AHEAD, "the token was issued in the future (\"iat\")");
-    *exp_s = exp;
+    if (rules->max_age_s && iat + rules->max_age_s + rules->leeway_s <= now_s)
+        return fail(err, TG_JWT_AGE, "the token is older than max_age");
+    *exp_s = exp < 0 ? INT64_MAX : exp;
     return TG_JWT_OK;
 }
 
@@ -168,9 +224,11 @@ enum tg_jwt_fault tg_jwt_check(const cJSON *claims, struct tg_slice typ, const s
     if ((fault = check_issuer(claims, rules, err)) != TG_JWT_OK ||
         (fault = check_audience(claims, rules, err)) != TG_JWT_OK)
         return fault;
-    if (!tg_json_str(tg_json_get(claims, "sub"), &sub) || sub.len == 0)
+    if ((!rules->introspected || tg_json_get(claims, "sub")) &&
+        (!tg_json_str(tg_json_get(claims, "sub"), &sub) || sub.len == 0))
         return fail(err, TG_JWT_SUBJECT, "\"sub\" is required, a text that is not empty");
-    if ((fault = check_type(claims, typ, rules, err)) != TG_JWT_OK)
+    if ((fault = check_type(claims, typ, rules, err)) != TG_JWT_OK ||
+        (fault = check_required(claims, rules, err)) != TG_JWT_OK)
         return fault;
     return check_times(claims, rules, now_s, exp_s, err);
 }

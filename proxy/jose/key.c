@@ -378,3 +378,17 @@ void tg_parts_print(const struct tg_key_parts *parts, struct tg_buf *out)
     }
     tg_buf_addc(out, '"');
 }
+
+/* Decoded and written again: base64url is canonical here, so the members are as they were sent. */
+void tg_parts_thumbprint(const struct tg_key_parts *parts, struct tg_buf *out)
+{
+    uint8_t digest[TG_SHA256_LEN];
+    struct tg_buf text = {0};
+
+    tg_buf_addc(&text, '{');
+    tg_parts_print(parts, &text);
+    tg_buf_addc(&text, '}');
+    tg_sha256(tg_buf_slice(&text), digest);
+    tg_base64url_encode(tg_slice((const char *)digest, sizeof(digest)), out);
+    tg_buf_fini(&text);
+}

@@ -5,7 +5,7 @@
 #include "jose/mint.h"
 #include "base/digest.h"
 #include "base/json.h"
-#include "internal.h"
+#include "mint_parts.h"
 #include <jwt.h>
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
@@ -19,14 +19,6 @@
 
 #define RSA_BITS 2048
 
-struct tg_signer {
-    enum tg_alg alg;
-    EVP_PKEY *pkey;                                      /* NULL for HS* */
-    struct tg_buf key;                                   /* PKCS#8 PEM, or the secret: what libjwt wants */
-    struct tg_jwk *jwk;                                  /* the public half; NULL for HS* */
-    struct tg_buf kid;                                   /* empty: none */
-};
-
 /* Left out: PS* and EdDSA. */
 static const jwt_alg_t libjwt_algs[TG_ALG_COUNT] = {
     [TG_ALG_RS256] = JWT_ALG_RS256, [TG_ALG_RS384] = JWT_ALG_RS384, [TG_ALG_RS512] = JWT_ALG_RS512,
@@ -35,20 +27,6 @@ static const jwt_alg_t libjwt_algs[TG_ALG_COUNT] = {
 };
 
 /* ---- keys ---- */
-
-/* RFC 7638 §3: the hash over the required members of the public key. */
-static void thumbprint(const struct tg_key_parts *parts, struct tg_buf *out)
-{
-    uint8_t digest[TG_SHA256_LEN];
-    struct tg_buf text = {0};
-
-    tg_buf_addc(&text, '{');
-    tg_parts_print(parts, &text);
-    tg_buf_addc(&text, '}');
-    tg_sha256(tg_buf_slice(&text), digest);
-    tg_base64url_encode(tg_slice((char *)digest, sizeof(digest)), out);
-    tg_buf_fini(&text);
-}
 
 static bool export_pem(EVP_PKEY *pkey, struct tg_buf *out)
 {
@@ -66,8 +44,7 @@ static bool export_pem(EVP_PKEY *pkey, struct tg_buf *out)
     return ok;
 }
 
-/* The same checks a verifier would make: what we sign must be accepted. */
-static enum tg_status adopt_pkey(struct tg_signer *s, EVP_PKEY *pkey, struct tg_slice kid, struct tg_err *err)
+enum tg_status tg_signer_adopt(struct tg_signer *s, EVP_PKEY *pkey, struct tg_slice kid, struct tg_err *err)
 {
     struct tg_key_parts parts;
     enum tg_status st;
@@ -78,10 +55,10 @@ static enum tg_status adopt_pkey(struct tg_signer *s, EVP_PKEY *pkey, struct tg_
     if (kid.len)
         tg_buf_add_slice(&s->kid, kid);
     else
-        thumbprint(&parts, &s->kid);
+        tg_parts_thumbprint(&parts, &s->kid);
     if ((st = tg_key_new(&parts, tg_buf_slice(&s->kid), s->alg, &s->jwk, err)) != TG_OK)
         return st;
-    if (!export_pem(pkey, &s->key))
+    if (s->may_sign && !export_pem(pkey, &s->key))
         return tg_fail(err, TG_CRYPTO, "OpenSSL does not write this private key");
     return TG_OK;
 }
@@ -112,7 +89,8 @@ enum tg_status tg_signer_generate(enum tg_alg alg, struct tg_signer **out, struc
         return tg_fail(err, TG_CRYPTO, "OpenSSL does not make a key for %s", tg_alg_name(alg));
     s = TG_NEW(struct tg_signer);
     s->alg = alg;
-    if ((st = adopt_pkey(s, pkey, tg_slice(NULL, 0), err)) != TG_OK) {
+    s->may_sign = true;
+    if ((st = tg_signer_adopt(s, pkey, tg_slice(NULL, 0), err)) != TG_OK) {
         tg_signer_free(s);
         return st;
     }
@@ -152,6 +130,7 @@ enum tg_status tg_signer_load(enum tg_alg alg, struct tg_slice key, struct tg_sl
         return tg_fail(err, TG_UNSUPPORTED, "not an algorithm to sign with");
     s = TG_NEW(struct tg_signer);
     s->alg = alg;
+    s->may_sign = true;
     if (tg_alg_facts(alg)->kty == TG_KTY_OCT) {
         st = load_secret(s, key, kid, err);
         goto out;
@@ -161,7 +140,7 @@ enum tg_status tg_signer_load(enum tg_alg alg, struct tg_slice key, struct tg_sl
     pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
     BIO_free(bio);
     ERR_clear_error();
-    st = pkey ? adopt_pkey(s, pkey, kid, err)
+    st = pkey ? tg_signer_adopt(s, pkey, kid, err)
               : tg_fail(err, TG_BAD_INPUT, "no unencrypted private key in PEM form");
 out:
     if (st == TG_OK)
@@ -184,6 +163,21 @@ void tg_signer_free(struct tg_signer *signer)
     free(signer);
 }
 
+bool tg_signer_may_sign(const struct tg_signer *signer)
+{
+    return signer->may_sign;
+}
+
+struct tg_slice tg_signer_kid(const struct tg_signer *signer)
+{
+    return tg_buf_slice(&signer->kid);
+}
+
+struct tg_slice tg_signer_jwk(const struct tg_signer *signer)
+{
+    return tg_slice_str(signer->jwk ? signer->jwk->text : NULL);
+}
+
 void tg_signer_jwks(const struct tg_signer *signer, struct tg_buf *out)
 {
     tg_buf_adds(out, "{\"keys\":[");
@@ -194,6 +188,8 @@ void tg_signer_jwks(const struct tg_signer *signer, struct tg_buf *out)
 
 enum tg_status tg_signer_pem(const struct tg_signer *signer, struct tg_buf *out, struct tg_err *err)
 {
+    if (!signer->may_sign)
+        return tg_fail(err, TG_UNSUPPORTED, "there is only the public half of this key");
     if (!signer->pkey)
         return tg_fail(err, TG_UNSUPPORTED, "a shared secret has no PEM form");
     tg_buf_add_slice(out, tg_buf_slice(&signer->key));
@@ -273,25 +269,20 @@ static bool sign_pkey(const struct tg_signer *s, struct tg_slice input, uint8_t 
     return ok;
 }
 
-static enum tg_status sign_here(const struct tg_signer *s, struct tg_slice claims, const char *typ, struct tg_buf *out,
-                                struct tg_err *err)
+enum tg_status tg_signer_sign_octets(const struct tg_signer *s, struct tg_slice header, struct tg_slice payload,
+                                     struct tg_buf *out, struct tg_err *err)
 {
     uint8_t sig[TG_KEY_BYTES_MAX];
     size_t sig_len = sizeof(sig);
-    struct tg_buf header = {0}, token = {0};
+    struct tg_buf token = {0};
     enum tg_status st = TG_OK;
     bool ok;
 
-    tg_buf_addf(&header, "{\"alg\":\"%s\",\"typ\":", tg_alg_name(s->alg));
-    tg_json_add_string(&header, tg_slice_str(typ));
-    if (s->kid.len) {
-        tg_buf_adds(&header, ",\"kid\":");
-        tg_json_add_string(&header, tg_buf_slice(&s->kid));
-    }
-    tg_buf_addc(&header, '}');
-    tg_base64url_encode(tg_buf_slice(&header), &token);
+    if (!s->may_sign)
+        return tg_fail(err, TG_UNSUPPORTED, "there is only the public half of this key");
+    tg_base64url_encode(header, &token);
     tg_buf_addc(&token, '.');
-    tg_base64url_encode(claims, &token);
+    tg_base64url_encode(payload, &token);
     ok = s->pkey ? sign_pkey(s, tg_buf_slice(&token), sig, &sig_len)
                  : sign_hmac(s, tg_buf_slice(&token), sig, &sig_len);
     ERR_clear_error();
@@ -303,8 +294,25 @@ static enum tg_status sign_here(const struct tg_signer *s, struct tg_slice claim
     tg_base64url_encode(tg_slice((char *)sig, sig_len), &token);
     tg_buf_add_slice(out, tg_buf_slice(&token));
 out:
-    tg_buf_fini(&header);
     tg_buf_fini(&token);
+    return st;
+}
+
+static enum tg_status sign_here(const struct tg_signer *s, struct tg_slice claims, const char *typ, struct tg_buf *out,
+                                struct tg_err *err)
+{
+    struct tg_buf header = {0};
+    enum tg_status st;
+
+    tg_buf_addf(&header, "{\"alg\":\"%s\",\"typ\":", tg_alg_name(s->alg));
+    tg_json_add_string(&header, tg_slice_str(typ));
+    if (s->kid.len) {
+        tg_buf_adds(&header, ",\"kid\":");
+        tg_json_add_string(&header, tg_buf_slice(&s->kid));
+    }
+    tg_buf_addc(&header, '}');
+    st = tg_signer_sign_octets(s, tg_buf_slice(&header), claims, out, err);
+    tg_buf_fini(&header);
     return st;
 }
 
@@ -328,4 +336,10 @@ enum tg_status tg_signer_sign(const struct tg_signer *signer, struct tg_slice cl
     st = sign_by_libjwt(signer, text, out, err);
     free(text);
     return st;
+}
+
+enum tg_status tg_signer_sign_ours(const struct tg_signer *signer, struct tg_slice claims, struct tg_buf *out,
+                                   struct tg_err *err)
+{
+    return sign_here(signer, claims, "JWT", out, err);
 }

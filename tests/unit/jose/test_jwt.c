@@ -183,6 +183,125 @@ static void types(void **state)
     }
 }
 
+static void profile_of_rfc_9068(void **state)
+{
+    #define AT(c) "{" BASE "," AUD "," EXP c "}"
+    #define ALL ",\"client_id\":\"c\",\"iat\":1,\"jti\":\"j\""
+    static const struct { const char *typ, *claims; bool ok; } rows[] = {
+        {"at+jwt", AT(ALL), true},
+        {"application/AT+JWT", AT(ALL), true},
+        {"JWT", AT(ALL), false},
+        {NULL, AT(ALL), false},
+        {"at+jwt", AT(",\"iat\":1,\"jti\":\"j\""), false},
+        {"at+jwt", AT(",\"client_id\":\"\",\"iat\":1,\"jti\":\"j\""), false},
+        {"at+jwt", AT(",\"client_id\":\"c\",\"iat\":1"), false},
+        {"at+jwt", AT(",\"client_id\":\"c\",\"iat\":1,\"jti\":7"), false},
+        {"at+jwt", AT(",\"client_id\":\"c\",\"jti\":\"j\""), false},
+    };
+    const struct tg_jwt_rules rules = {.rfc9068 = true};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t exp_s;
+
+        if (check(rows[i].claims, rows[i].typ, &rules, &exp_s) != (rows[i].ok ? TG_JWT_OK : TG_JWT_TYPE))
+            fail_msg("row %zu", i);
+    }
+}
+
+static void required_claims(void **state)
+{
+    static const struct tg_slice required[] = {TG_S_INIT("tenant"), TG_S_INIT("a.b")};
+    static const struct { const char *claims; enum tg_jwt_fault want; } rows[] = {
+        {AT(",\"tenant\":\"x\",\"a.b\":[]"), TG_JWT_OK},
+        {AT(",\"tenant\":false,\"a.b\":0"), TG_JWT_OK},
+        {AT(",\"tenant\":null,\"a.b\":1"), TG_JWT_REQUIRED},
+        {AT(",\"Tenant\":1,\"a.b\":1"), TG_JWT_REQUIRED},
+        {AT(",\"tenant\":1,\"a\":{\"b\":1}"), TG_JWT_REQUIRED}, /* exactly this claim */
+        {AT(""), TG_JWT_REQUIRED},
+        {"{" BASE "," AUD ",\"exp\":1}", TG_JWT_REQUIRED}, /* expired, but not that alone */
+        {"{" BASE "," AUD ",\"exp\":1,\"tenant\":1,\"a.b\":1}", TG_JWT_EXPIRED},
+    };
+    const struct tg_jwt_rules rules = {.required_claims = required, .required_claim_count = 2};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t exp_s;
+
+        if (check(rows[i].claims, NULL, &rules, &exp_s) != rows[i].want)
+            fail_msg("row %zu", i);
+    }
+}
+
+/* NOW is 1000000. */
+static void lifetime_and_age(void **state)
+{
+    static const struct { const char *claims; int64_t lifetime_s, age_s; enum tg_jwt_fault want; } rows[] = {
+        {"{" BASE ",\"exp\":1000100,\"iat\":999800}", 300, 0, TG_JWT_OK},
+        {"{" BASE ",\"exp\":1000100,\"iat\":999799}", 300, 0, TG_JWT_LIFETIME},
+        {"{" BASE ",\"exp\":1000100,\"iat\":1000200}", 300, 0, TG_JWT_ISSUED_AHEAD},
+        {"{" BASE ",\"exp\":9007199254740992,\"iat\":0}", 300, 0, TG_JWT_LIFETIME},
+        {"{" BASE ",\"exp\":999000,\"iat\":998000}", 300, 0, TG_JWT_LIFETIME}, /* over, and never good */
+        {"{" BASE ",\"exp\":999000,\"iat\":998800}", 300, 0, TG_JWT_EXPIRED},
+        {"{" BASE ",\"exp\":1000100}", 300, 0, TG_JWT_TIMES},
+        {"{" BASE ",\"exp\":1000100,\"iat\":\"999800\"}", 300, 0, TG_JWT_TIMES},
+        {"{" BASE ",\"exp\":1000100}", 0, 60, TG_JWT_TIMES},
+        {"{" BASE ",\"exp\":1000100,\"iat\":999911}", 0, 60, TG_JWT_OK},
+        {"{" BASE ",\"exp\":1000100,\"iat\":999910}", 0, 60, TG_JWT_AGE},
+        {"{" BASE ",\"exp\":999000,\"iat\":998000}", 0, 60, TG_JWT_EXPIRED},
+        {"{" BASE ",\"exp\":1000100,\"iat\":999911}", 100, 60, TG_JWT_LIFETIME},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct tg_jwt_rules rules = {.leeway_s = 30, .max_lifetime_s = rows[i].lifetime_s,
+                                           .max_age_s = rows[i].age_s};
+        int64_t exp_s;
+
+        if (check(rows[i].claims, NULL, &rules, &exp_s) != rows[i].want)
+            fail_msg("row %zu", i);
+    }
+}
+
+/* What RFC 7662 §2.2 leaves out may be missing; what is there is held to the same rules. */
+static void answers(void **state)
+{
+    #define SAID "{\"sub\":\"u\",\"tenant\":1"
+    static const struct tg_slice tenant = TG_S_INIT("tenant");
+    static const struct { const char *claims; enum tg_jwt_fault want; } rows[] = {
+        {SAID "}", TG_JWT_OK},
+        {SAID ",\"iss\":\"https://a\"," AUD "," EXP "}", TG_JWT_OK},
+        {SAID ",\"sid\":\"s\"}", TG_JWT_OK},
+        {"{\"tenant\":1}", TG_JWT_OK},
+        {"{\"tenant\":1,\"sub\":\"\"}", TG_JWT_SUBJECT},
+        {"{\"tenant\":1,\"sub\":null}", TG_JWT_SUBJECT},
+        {"{\"sub\":\"u\"}", TG_JWT_REQUIRED},
+        {SAID ",\"iss\":\"https://b\"}", TG_JWT_ISSUER},
+        {SAID ",\"iss\":null}", TG_JWT_ISSUER},
+        {SAID ",\"aud\":\"x\"}", TG_JWT_AUDIENCE},
+        {SAID ",\"aud\":null}", TG_JWT_AUDIENCE},
+        {SAID ",\"exp\":999999}", TG_JWT_EXPIRED},
+        {SAID ",\"exp\":null}", TG_JWT_TIMES},
+        {SAID ",\"nbf\":1000001}", TG_JWT_NOT_BEFORE},
+    };
+    const struct tg_jwt_rules rules = {
+        .issuer = TG_S("https://a"), .audiences = audiences, .audience_count = 2, .token_use = TG_USE_ACCESS,
+        .rfc9068 = true, .introspected = true, .required_claims = &tenant, .required_claim_count = 1,
+    };
+    const struct tg_jwt_rules limited = {.introspected = true, .max_lifetime_s = 60};
+    int64_t exp_s;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        exp_s = -1;
+        if (check(rows[i].claims, NULL, &rules, &exp_s) != rows[i].want)
+            fail_msg("row %zu", i);
+        if (i == 0)
+            assert_true(exp_s == INT64_MAX);
+    }
+    assert_int_equal(check("{\"sub\":\"u\",\"iat\":1000000}", NULL, &limited, &exp_s), TG_JWT_TIMES);
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -195,7 +314,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(claims), cmocka_unit_test(leeway), cmocka_unit_test(no_provider), cmocka_unit_test(types),
-        cmocka_unit_test(names),
+        cmocka_unit_test(profile_of_rfc_9068), cmocka_unit_test(required_claims),
+        cmocka_unit_test(lifetime_and_age), cmocka_unit_test(answers), cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -259,11 +259,155 @@ static void keys_refused(void **state)
     tg_signer_free(NULL);
 }
 
+/* ---- a file of several ---- */
+
+static void add_pem(struct tg_buf *text, enum tg_alg alg, bool public_half)
+{
+    struct tg_signer *s = signer_for(alg);
+    struct tg_buf pem = {0};
+    EVP_PKEY *pkey;
+    BIO *bio, *out = BIO_new(BIO_s_mem());
+    char *data;
+    long len;
+
+    assert_int_equal(tg_signer_pem(s, &pem, NULL), TG_OK);
+    bio = BIO_new_mem_buf(pem.data, (int)pem.len);
+    pkey = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    assert_non_null(pkey);
+    assert_int_equal(public_half ? PEM_write_bio_PUBKEY(out, pkey)
+                                 : PEM_write_bio_PrivateKey_traditional(out, pkey, NULL, NULL, 0, NULL, NULL), 1);
+    len = BIO_get_mem_data(out, &data);
+    tg_buf_add(text, data, (size_t)len);
+    EVP_PKEY_free(pkey);
+    BIO_free(bio);
+    BIO_free(out);
+    tg_buf_fini(&pem);
+    tg_signer_free(s);
+}
+
+/* Ed25519 has no traditional form. */
+static void add_pkcs8(struct tg_buf *text, enum tg_alg alg)
+{
+    struct tg_signer *s = signer_for(alg);
+
+    assert_int_equal(tg_signer_pem(s, text, NULL), TG_OK);
+    tg_signer_free(s);
+}
+
+static void files_of_keys(void **state)
+{
+    static const char parameters[] = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    struct tg_signer *keys[TG_SIGNERS_MAX];
+    struct tg_buf text = {0}, token = {0};
+    struct tg_err err = {0};
+    size_t count = 0;
+
+    (void)state;
+    tg_buf_adds(&text, "old and new, side by side\n");
+    tg_buf_adds(&text, parameters);
+    add_pem(&text, TG_ALG_ES256, false);
+    add_pkcs8(&text, TG_ALG_EdDSA);
+    add_pem(&text, TG_ALG_ES256, true);
+    tg_buf_reserve(&text, text.len);
+    tg_buf_add(&text, text.data, text.len);              /* all of it twice: each counts once */
+    if (tg_signers_read(tg_buf_slice(&text), keys, &count, &err) != TG_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < count; i++) {
+        enum tg_alg alg = i == 1 ? TG_ALG_EdDSA : TG_ALG_ES256;
+
+        assert_int_equal(tg_signer_kid(keys[i]).len, 43);
+        assert_true(tg_slice_contains(tg_signer_jwk(keys[i]), tg_signer_kid(keys[i])));
+        assert_int_equal(tg_signer_may_sign(keys[i]), i < 2);
+        token.len = 0;
+        assert_int_equal(tg_signer_sign_ours(keys[i], TG_S(CLAIMS), &token, NULL), i < 2 ? TG_OK : TG_UNSUPPORTED);
+        if (i < 2) {
+            struct tg_jwks *set = keys_for(keys[i], alg);
+
+            assert_int_equal(verify(tg_buf_slice(&token), set, alg, "JWT"), TG_OK);
+            tg_jwks_unref(set);
+        } else {
+            assert_int_equal(tg_signer_pem(keys[i], &token, NULL), TG_UNSUPPORTED);
+            assert_int_not_equal(tg_signer_sign(keys[i], TG_S(CLAIMS), "JWT", &token, NULL), TG_OK);
+            assert_int_equal(token.len, 0);
+        }
+        tg_signer_free(keys[i]);
+    }
+    tg_buf_fini(&text);
+    tg_buf_fini(&token);
+}
+
+/* The public half first: the pair can sign all the same. */
+static void both_halves(void **state)
+{
+    struct tg_signer *s = signer_for(TG_ALG_EdDSA), *keys[TG_SIGNERS_MAX];
+    struct tg_buf pem = {0}, text = {0};
+    BIO *bio, *out = BIO_new(BIO_s_mem());
+    EVP_PKEY *pkey;
+    size_t count = 0;
+    char *data;
+    long len;
+
+    (void)state;
+    assert_int_equal(tg_signer_pem(s, &pem, NULL), TG_OK);
+    bio = BIO_new_mem_buf(pem.data, (int)pem.len);
+    pkey = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    PEM_write_bio_PUBKEY(out, pkey);
+    len = BIO_get_mem_data(out, &data);
+    tg_buf_add(&text, data, (size_t)len);
+    tg_buf_add_slice(&text, tg_buf_slice(&pem));
+    assert_int_equal(tg_signers_read(tg_buf_slice(&text), keys, &count, NULL), TG_OK);
+    assert_int_equal(count, 1);
+    assert_true(tg_signer_may_sign(keys[0]));
+    tg_signer_free(keys[0]);
+    EVP_PKEY_free(pkey);
+    BIO_free(bio);
+    BIO_free(out);
+    tg_buf_fini(&pem);
+    tg_buf_fini(&text);
+    tg_signer_free(s);
+}
+
+static void files_refused(void **state)
+{
+    static const char *const bad[] = {
+        "", "nothing", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n"
+        "-----END EC PRIVATE KEY-----\n",
+    };
+    static const enum tg_alg unfit[] = {TG_ALG_RS256, TG_ALG_ES384, TG_ALG_ES512};
+    struct tg_signer *keys[TG_SIGNERS_MAX];
+    struct tg_buf text = {0};
+    struct tg_err err = {0};
+    size_t count = 7;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(tg_signers_read(tg_slice_str(bad[i]), keys, &count, &err), TG_BAD_INPUT);
+        assert_int_equal(count, 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(unfit); i++) {
+        text.len = 0;
+        add_pkcs8(&text, TG_ALG_ES256);
+        add_pkcs8(&text, unfit[i]);
+        assert_int_equal(tg_signers_read(tg_buf_slice(&text), keys, &count, &err), TG_UNSUPPORTED);
+        assert_int_equal(count, 0);
+    }
+    text.len = 0;
+    for (int i = 0; i <= TG_SIGNERS_MAX; i++)
+        add_pkcs8(&text, TG_ALG_EdDSA);
+    assert_int_equal(tg_signers_read(tg_buf_slice(&text), keys, &count, &err), TG_LIMIT);
+    tg_buf_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_verify), cmocka_unit_test(access_token_type), cmocka_unit_test(claims_refused),
         cmocka_unit_test(kept_for_later), cmocka_unit_test(rfc8037), cmocka_unit_test(keys_refused),
+        cmocka_unit_test(files_of_keys), cmocka_unit_test(both_halves), cmocka_unit_test(files_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
