@@ -5,8 +5,9 @@
  * with jitter; 5 min when not said); a failure keeps the last good set (retry with back-off 1 s to 60 s; to 4 s while
  * there is no set at all, so that a provider that comes back is noticed at once); after max_stale without a good fetch
  * the set is withdrawn. A good answer without any usable key is obeyed: all keys are withdrawn. An unknown kid asks for
- * a refetch at most every 10 s for all kids together. The last good sets are kept in state_dir (when given) and used at
- * start when the provider is away.
+ * a refetch at most every 10 s for all kids together, and not again within a minute when the answer did not bring it:
+ * one client with an old token does not use up what a new key's first token needs. The last good sets are kept in
+ * state_dir (when given) and used at start when the provider is away.
  */
 #pragma once
 #include "auth/providers.h"
@@ -32,13 +33,14 @@ struct tg_key_view {                                     /* a worker's view of o
 void tg_key_view_update(struct tg_key_source *source, struct tg_key_view *view);
 void tg_key_view_fini(struct tg_key_view *view);
 /*
- * Asks for fresh keys because `kid` is unknown. False: asked for less than 10 s ago and answered, so there is no hope.
- * True: a fetch runs; `done(arg)` will be posted to `w` when it ended (well or not), once.
+ * Asks for fresh keys because `kid` (empty: none named) is unknown. False: asked for less than 10 s ago and answered,
+ * or known to be absent, so there is no hope. True: a fetch runs; `done(arg)` will be posted to `w` when it ended (well
+ * or not), once.
  */
-bool tg_key_source_refetch(struct tg_key_source *source, struct tg_worker *w,
-                           void (*done)(struct tg_worker *w, void *arg),
-                           void *arg);
+bool tg_key_source_refetch_for(struct tg_key_source *source, struct tg_slice kid, struct tg_worker *w,
+                               void (*done)(struct tg_worker *w, void *arg), void *arg);
 /* Takes such a request back. True: `done` of that arg will not be called; false: it was posted already. */
 bool tg_key_source_forget(struct tg_key_source *source, const void *arg);
 bool tg_keys_ready(struct tg_keys *keys);                /* every source has usable keys */
-void tg_keys_describe(struct tg_keys *keys, struct tg_buf *out); /* one line a source, for readiness */
+/* One line a source, for readiness: keys, their age, when they are asked for next, what fails how often. */
+void tg_keys_describe(struct tg_keys *keys, struct tg_buf *out);

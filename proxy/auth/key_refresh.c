@@ -20,18 +20,12 @@ static struct tg_slice issuer_of(const struct tg_key_source *s)
     return tg_slice_str(s->issuer);
 }
 
-/* Many sidecars start together: up to a tenth earlier, so that they do not ask together for ever. */
-static int64_t with_jitter(int64_t ms)
-{
-    uint32_t dice;
-
-    tg_random(&dice, sizeof(dice));
-    return ms - (ms / 10) * (int64_t)(dice % 1024) / 1024;
-}
-
 static void plan(struct tg_key_source *s, int64_t delay_ms)
 {
-    tg_deadline_set(&s->control->wheel, &s->due, tg_clock_mono_ms() + with_jitter(delay_ms));
+    int64_t due_ms = tg_clock_mono_ms() + tg_with_jitter(delay_ms);
+
+    tg_deadline_set(&s->control->wheel, &s->due, due_ms);
+    tg_key_source_set_due(s, due_ms);
 }
 
 /* ---- what comes out of a turn ---- */
@@ -47,7 +41,7 @@ static void fail(struct tg_key_source *s, const char *what, const char *why)
     snprintf(words, sizeof(words), "%s: %s", what, why);
     s->failures++;
     s->discovered_ms = INT64_MIN;                        /* perhaps the keys moved */
-    tg_key_source_set_trouble(s, words);
+    tg_key_source_set_trouble(s, s->failures, words);
     tg_metric_add(s->gauges->refresh_error, 0, 1);
     if (s->logged_ms == INT64_MIN || now_ms - s->logged_ms >= s->periods.log) {
         s->logged_ms = now_ms;
@@ -57,7 +51,7 @@ static void fail(struct tg_key_source *s, const char *what, const char *why)
                TG_F_SLICE("issuer", issuer_of(s)), TG_F_STR("error", words), TG_F_INT("failures", s->failures));
     }
     plan(s, delay < last ? delay : last);
-    tg_key_source_flight_ends(s);
+    tg_key_source_flight_ends(s, false);
 }
 
 static void tell_skipped(struct tg_key_source *s, const struct tg_jwks *set)
@@ -126,13 +120,13 @@ static void succeed(struct tg_key_source *s, struct tg_jwks *set, const struct t
     }
     s->failures = 0;
     s->logged_ms = INT64_MIN;
-    tg_key_source_set_trouble(s, "");
+    tg_key_source_set_trouble(s, 0, "");
     tg_metric_add(s->gauges->refresh_ok, 0, 1);
     delay = delay < p->age_least ? p->age_least : delay > p->age_most ? p->age_most : delay;
     if (delay > s->max_stale_ms / 2)
         delay = s->max_stale_ms / 2;
     plan(s, delay);
-    tg_key_source_flight_ends(s);
+    tg_key_source_flight_ends(s, true);
 }
 
 /* ---- answers ---- */
@@ -227,9 +221,7 @@ static void ask(struct tg_key_source *s, const char *url)
     if (bearer.len)
         headers[1] = bearer.data;
     s->fetch = tg_fetch_start(s->fetcher, &request, answered, s);
-    if (bearer.data)
-        explicit_bzero(bearer.data, bearer.cap);
-    tg_buf_fini(&bearer);
+    tg_buf_wipe(&bearer);
 }
 
 void tg_key_refresh_now(struct tg_key_source *s)
@@ -240,6 +232,7 @@ void tg_key_refresh_now(struct tg_key_source *s)
     if (s->fetch)
         return;
     tg_deadline_clear(&s->control->wheel, &s->due);
+    tg_key_source_set_due(s, INT64_MAX);
     tg_key_source_flight_begins(s);
     ask(s, s->discovery && believed ? s->jwks_uri : s->url);
 }

@@ -5,6 +5,7 @@
  */
 #include "internal.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include <stdio.h>
 
 struct tg_key_source *tg_key_source_new(const char *issuer, const char *url, bool discovery, const char *ca_file)
@@ -15,6 +16,7 @@ struct tg_key_source *tg_key_source_new(const char *issuer, const char *url, boo
     s->version = 1;                                      /* a zeroed view is behind */
     s->generation = 1;
     s->asked_ms = s->logged_ms = INT64_MIN;
+    s->due_ms = INT64_MAX;
     pthread_mutex_init(&s->lock, NULL);
     s->issuer = tg_slice_dup(tg_slice_str(issuer));
     s->url = tg_slice_dup(tg_slice_str(url));
@@ -34,10 +36,10 @@ void tg_key_source_unref(struct tg_key_source *s)
 {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) > 1)
         return;
-    tg_assert(!s->fetch && s->waiter_count == 0);
+    tg_assert(!s->fetch);
     tg_jwks_unref(s->set);
     pthread_mutex_destroy(&s->lock);
-    free(s->waiters);
+    tg_waiters_fini(&s->waiters);
     free(s->issuer);
     free(s->url);
     free(s->ca_file);
@@ -74,10 +76,18 @@ bool tg_key_source_has_keys(struct tg_key_source *s)
     return has;
 }
 
-void tg_key_source_set_trouble(struct tg_key_source *s, const char *words)
+void tg_key_source_set_trouble(struct tg_key_source *s, unsigned failures, const char *words)
 {
     pthread_mutex_lock(&s->lock);
     snprintf(s->trouble, sizeof(s->trouble), "%s", words);
+    s->troubles = failures;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void tg_key_source_set_due(struct tg_key_source *s, int64_t due_ms)
+{
+    pthread_mutex_lock(&s->lock);
+    s->due_ms = due_ms;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -113,19 +123,18 @@ static void run_refetch(struct tg_worker *control, void *arg)
     tg_key_source_unref(s);                              /* of the post */
 }
 
-static void add_waiter(struct tg_key_source *s, struct tg_key_waiter waiter)
+static bool is_absent(const struct tg_key_source *s, uint64_t kid, int64_t now_ms)
 {
-    /* as many as requests are in flight, which is bounded elsewhere */
-    if (s->waiter_count == s->waiter_cap) {
-        s->waiter_cap = s->waiter_cap ? 2 * s->waiter_cap : 16;
-        s->waiters = tg_realloc(s->waiters, s->waiter_cap * sizeof(*s->waiters));
-    }
-    s->waiters[s->waiter_count++] = waiter;
+    for (size_t i = 0; i < TG_KEY_ABSENT_MAX; i++)
+        if (s->absent[i].kid == kid && now_ms < s->absent[i].until_ms)
+            return true;
+    return false;
 }
 
-bool tg_key_source_refetch(struct tg_key_source *s, struct tg_worker *w, void (*done)(struct tg_worker *w, void *arg),
-                           void *arg)
+bool tg_key_source_refetch_for(struct tg_key_source *s, struct tg_slice kid, struct tg_worker *w,
+                               void (*done)(struct tg_worker *w, void *arg), void *arg)
 {
+    uint64_t hash = tg_hash_slice(kid);
     int64_t now_ms = tg_clock_mono_ms();
     bool hope = false;
 
@@ -135,11 +144,15 @@ bool tg_key_source_refetch(struct tg_key_source *s, struct tg_worker *w, void (*
     if (!s->flying) {
         if (s->asked_ms != INT64_MIN && now_ms - s->asked_ms < s->periods.refetch)
             goto out;
+        if (is_absent(s, hash, now_ms))
+            goto out;
         s->asked_ms = now_ms;
+        s->asked = true;
+        s->asked_kid = hash;
         s->flying = true;
         tg_worker_post(s->control, run_refetch, tg_key_source_ref(s));
     }
-    add_waiter(s, (struct tg_key_waiter){w, done, arg});
+    tg_waiters_add(&s->waiters, (struct tg_waiter){w, done, arg});
     hope = true;
 out:
     pthread_mutex_unlock(&s->lock);
@@ -148,25 +161,12 @@ out:
 
 bool tg_key_source_forget(struct tg_key_source *s, const void *arg)
 {
-    bool found = false;
+    bool found;
 
     pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; i < s->waiter_count && !found; i++) {
-        if (s->waiters[i].arg != arg)
-            continue;
-        s->waiters[i] = s->waiters[--s->waiter_count];
-        found = true;
-    }
+    found = tg_waiters_drop(&s->waiters, arg);
     pthread_mutex_unlock(&s->lock);
     return found;
-}
-
-/* Posted under the lock, so that who forgets in time is never called. */
-static void wake_waiters(struct tg_key_source *s)
-{
-    for (size_t i = 0; i < s->waiter_count; i++)
-        tg_worker_post(s->waiters[i].worker, s->waiters[i].done, s->waiters[i].arg);
-    s->waiter_count = 0;
 }
 
 void tg_key_source_flight_begins(struct tg_key_source *s)
@@ -176,11 +176,15 @@ void tg_key_source_flight_begins(struct tg_key_source *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-void tg_key_source_flight_ends(struct tg_key_source *s)
+void tg_key_source_flight_ends(struct tg_key_source *s, bool good)
 {
     pthread_mutex_lock(&s->lock);
+    if (s->asked && good) /* when it did bring the key, nobody will ask for it */
+        s->absent[s->absent_next++ % TG_KEY_ABSENT_MAX] =
+            (struct tg_key_absent){s->asked_kid, tg_clock_mono_ms() + s->periods.absent};
+    s->asked = false;
     s->flying = false;
-    wake_waiters(s);
+    tg_waiters_call(&s->waiters);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -189,7 +193,7 @@ void tg_key_source_give_up(struct tg_key_source *s)
     pthread_mutex_lock(&s->lock);
     s->control = NULL;
     s->flying = false;
-    wake_waiters(s);
+    tg_waiters_call(&s->waiters);
     pthread_mutex_unlock(&s->lock);
 }
 

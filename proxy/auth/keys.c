@@ -6,7 +6,7 @@
 #include "base/clock.h"
 
 static const struct tg_key_periods usual = {
-    .refetch = 10000,
+    .refetch = 10000, .absent = 60000,
     .retry_first = 1000, .retry_last = 60000, .retry_last_empty = 4000,
     .age_least = 60000, .age_most = 3600000, .age_unsaid = 300000,
     .discovery = 3600000,
@@ -70,11 +70,6 @@ void tg_keys_free(struct tg_keys *keys)
 
 /* ---- a configuration's providers ---- */
 
-static char *dup_or_null(struct tg_slice s)
-{
-    return s.len ? tg_slice_dup(s) : NULL;
-}
-
 static char *url_of(const struct tg_provider *p)
 {
     return p->discovery ? tg_discovery_url(p->issuer) : tg_slice_dup(p->jwks_url);
@@ -109,8 +104,8 @@ static void adopt(struct tg_keys *keys, struct tg_key_source *s, const struct tg
     free(s->token_file);
     free(s->proxy);
     free(s->state_file);
-    s->token_file = dup_or_null(p->token_file);
-    s->proxy = dup_or_null(p->proxy);
+    s->token_file = tg_dup_or_null(p->token_file);
+    s->proxy = tg_dup_or_null(p->proxy);
     s->state_file = keys->state_dir ? tg_key_file_name(keys->state_dir, s->issuer) : NULL;
     s->allow_http = p->allow_http;
     s->max_stale_ms = p->max_stale_ms;
@@ -157,7 +152,7 @@ void tg_keys_bind(struct tg_keys *keys, struct tg_providers *providers)
             continue;
         issuer = tg_slice_dup(p->issuer);
         url = url_of(p);
-        ca_file = dup_or_null(p->ca_file);
+        ca_file = tg_dup_or_null(p->ca_file);
         s = find(keys, issuer, url, ca_file);
         p->release = tg_key_source_unref;
         if (s) {
@@ -196,17 +191,20 @@ bool tg_keys_ready(struct tg_keys *keys)
 
 static void describe(struct tg_key_source *s, struct tg_buf *out)
 {
-    int64_t fresh_ms = atomic_load_explicit(&s->gauges->fresh_ms, memory_order_relaxed);
+    int64_t fresh_ms = atomic_load_explicit(&s->gauges->fresh_ms, memory_order_relaxed), now_ms = tg_clock_mono_ms();
 
     pthread_mutex_lock(&s->lock);
     tg_buf_addf(out, "%s: ", s->issuer);
     if (s->set)
-        tg_buf_addf(out, "%zu keys, %lld s old", tg_jwks_count(s->set),
-                    (long long)(tg_clock_mono_ms() - fresh_ms) / 1000);
+        tg_buf_addf(out, "%zu keys, %lld s old", tg_jwks_count(s->set), (long long)(now_ms - fresh_ms) / 1000);
     else
         tg_buf_adds(out, "no keys");
+    if (s->due_ms == INT64_MAX)
+        tg_buf_adds(out, ", being fetched");
+    else
+        tg_buf_addf(out, ", next fetch in %lld s", (long long)(s->due_ms > now_ms ? s->due_ms - now_ms : 0) / 1000);
     if (s->trouble[0])
-        tg_buf_addf(out, "; %s", s->trouble);
+        tg_buf_addf(out, "; failed %u times: %s", s->troubles, s->trouble);
     tg_buf_addc(out, '\n');
     pthread_mutex_unlock(&s->lock);
 }

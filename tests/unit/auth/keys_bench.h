@@ -86,6 +86,9 @@ static struct tg_provider item;
 static struct tg_providers providers = {&item, 1};
 static struct tg_key_periods periods;
 static const char *state_dir;
+static struct tg_auth_services services;
+static bool accept_opaque;
+static uint64_t allowed = 1;
 
 static inline void make_provider(struct tg_provider *p)
 {
@@ -93,7 +96,7 @@ static inline void make_provider(struct tg_provider *p)
     p->name = TG_S("corp");
     p->issuer = tg_slice_str(issuer);
     p->algs = TG_ALGS_DEFAULT;
-    p->rules = (struct tg_jwt_rules){p->issuer, &audience, 1, 30, TG_USE_ANY};
+    p->rules = (struct tg_jwt_rules){.issuer = p->issuer, .audiences = &audience, .audience_count = 1, .leeway_s = 30};
     p->discovery = true;
     p->max_stale_ms = 60000;
 }
@@ -115,7 +118,7 @@ static inline void make_keys(struct tg_worker *w, void *arg)
 static inline void make_authn(struct tg_worker *w, void *arg)
 {
     (void)arg;
-    authn = tg_authn_new(w, &providers, 4096);
+    authn = tg_authn_new(w, &providers, &services, 4096);
 }
 
 static inline void free_authn(struct tg_worker *w, void *arg)
@@ -162,6 +165,10 @@ struct asking {
     enum tg_authn_result result;
     const char *reason;
     bool waited, cancel;
+    unsigned waits, rooms;
+    enum tg_identity_kind kind;                          /* OK: and whether it is the administrator's, and bound */
+    bool admin, bound;
+    bool no_room;                                        /* its address bucket is empty */
     pthread_mutex_t lock;
     pthread_cond_t cond;
     bool over;
@@ -178,14 +185,31 @@ static inline void ask_again(void *arg)
     verify(q, true);
 }
 
+static inline bool has_room(void *arg)
+{
+    struct asking *q = arg;
+
+    q->rooms++;
+    return !q->no_room;
+}
+
 static inline void verify(struct asking *q, bool again)
 {
     const struct tg_identity *id = NULL;
+    const struct tg_authn_request request = {
+        .token = q->token, .allowed = allowed, .accept_opaque = accept_opaque, .now_ms = tg_clock_wall_ms(),
+        .again = again, .has_room = has_room, .done = ask_again, .arg = q,
+    };
 
-    q->result = tg_authn_verify(authn, q->token, 1, tg_clock_wall_ms(), again, ask_again, q, &id, &q->reason);
+    q->result = tg_authn_verify(authn, &request, &id, &q->reason);
+    if (id) {
+        q->kind = id->kind;
+        q->admin = tg_slice_eq(id->email, TG_S("admin@example.com"));
+        q->bound = id->jkt.len > 0;
+    }
     tg_identity_unref(id);
     if (q->result == TG_AUTHN_WAIT) {
-        assert_false(again);
+        assert_true(q->waits++ < 4);
         if (!q->cancel)
             return;
         tg_authn_cancel(authn, q);

@@ -23,7 +23,7 @@ static void finds_keys(void **state)
     expect(second, "a", TG_AUTHN_INVALID);
     assert_int_equal(provider.discoveries, 1);
     assert_int_equal(provider.bearers, 3);               /* discovery, keys, the refetch for the unknown kid */
-    assert_true(describes(": 1 keys, 0 s old\n"));
+    assert_true(describes(": 1 keys, 0 s old, next fetch in 0 s\n"));
     down();
     unlink(path);
 }
@@ -230,6 +230,51 @@ static void refetch_again_after_a_while(void **state)
     down();
 }
 
+/* A client that repeats one old kid has one fetch, however long it goes on, and does not keep others from theirs. */
+static void absent_kid_asks_once(void **state)
+{
+    struct tg_slice other = unknown_kid(7);
+
+    (void)state;
+    periods.refetch = 100;
+    periods.age_most = 60000;
+    periods.absent = 600;
+    up();
+    assert_true(wait_ready(true));
+    for (int i = 0; i < 3; i++) {
+        expect(second, "a", TG_AUTHN_INVALID);
+        assert_int_equal(fetches(), 2);
+        usleep(120000);
+    }
+    assert_int_equal(ask(other), TG_AUTHN_INVALID);
+    assert_int_equal(fetches(), 3);
+    drop(other);
+    publish(first, second);
+    usleep(400000);
+    expect(second, "a", TG_AUTHN_OK);
+    assert_int_equal(fetches(), 4);
+    down();
+}
+
+/* A fetch that failed tells nothing about a kid. */
+static void failed_refetch_is_no_absence(void **state)
+{
+    (void)state;
+    periods.refetch = 100;
+    periods.retry_first = periods.retry_last = 60000;
+    periods.absent = 60000;
+    up();
+    assert_true(wait_ready(true));
+    PROVIDER(raw_keys, "HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n");
+    expect(second, "a", TG_AUTHN_INVALID);
+    assert_true(describes("failed 1 times: "));
+    PROVIDER(raw_keys, NULL);
+    publish(first, second);
+    usleep(120000);
+    expect(second, "a", TG_AUTHN_OK);
+    down();
+}
+
 static void cancelled_while_waiting(void **state)
 {
     struct asking gone = {.cancel = true}, there = {0};
@@ -278,7 +323,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(finds_keys), TEST(url_without_discovery), TEST(wrong_documents), TEST(bad_answers),
         TEST(slow_provider), TEST(rotation), TEST(vanished_key_stops_cached_tokens),
-        TEST(a_thousand_kids_ask_once), TEST(refetch_again_after_a_while), TEST(cancelled_while_waiting),
+        TEST(a_thousand_kids_ask_once), TEST(refetch_again_after_a_while), TEST(absent_kid_asks_once),
+        TEST(failed_refetch_is_no_absence), TEST(cancelled_while_waiting),
         TEST(freed_while_somebody_waits),
     };
 
