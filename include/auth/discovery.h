@@ -1,6 +1,6 @@
 /*
- * discovery - finding a provider's keys: where its discovery document is, what it must say, and with which bearer both
- * are asked for (OpenID Connect Discovery 1.0).
+ * discovery - finding a provider's keys and endpoints: where its discovery document is, what it must say, and with
+ * which bearer both are asked for (OpenID Connect Discovery 1.0).
  *
  * No socket: whoever asks (key_refresh in a server, init and check as commands) has a fetcher. Threads: any.
  */
@@ -22,6 +22,12 @@ enum tg_status tg_discovery_read(struct tg_slice body, struct tg_discovery *out,
 enum tg_status tg_discovery_check(const struct tg_discovery *d, struct tg_slice issuer, bool allow_http,
                                   struct tg_err *err);
 void tg_discovery_fini(struct tg_discovery *d);
+/*
+ * The URL that a member of the document ("token_endpoint", "introspection_endpoint") says, checked likewise; the keys
+ * may be missing. free() it.
+ */
+enum tg_status tg_discovery_endpoint(struct tg_slice body, struct tg_slice issuer, const char *member, bool allow_http,
+                                     char **out, struct tg_err *err);
 
 /* "" or, when the two differ by slashes at the end alone, words for a sentence: ": one slash too many at the end". */
 const char *tg_issuer_slash_words(struct tg_slice configured, struct tg_slice found);

@@ -65,17 +65,45 @@ const char *tg_issuer_slash_words(struct tg_slice configured, struct tg_slice fo
     return configured.len > found.len ? ": there is a slash too many at its end" : ": a slash is missing at its end";
 }
 
+/* §4.3: another issuer's document would let it answer for this one. */
+static enum tg_status check_issuer(struct tg_slice said, struct tg_slice issuer, struct tg_err *err)
+{
+    if (tg_slice_eq(said, issuer))
+        return TG_OK;
+    return tg_fail(err, TG_BAD_INPUT,
+                   "it is of issuer `%.*s`, configured is `%.*s`%s; they must be equal to the last byte",
+                   said.len > 90 ? 90 : (int)said.len, said.ptr, issuer.len > 90 ? 90 : (int)issuer.len, issuer.ptr,
+                   tg_issuer_slash_words(issuer, said));
+}
+
 enum tg_status tg_discovery_check(const struct tg_discovery *d, struct tg_slice issuer, bool allow_http,
                                   struct tg_err *err)
 {
-    struct tg_slice said = tg_slice_str(d->issuer);
+    enum tg_status st = check_issuer(tg_slice_str(d->issuer), issuer, err);
 
-    if (!tg_slice_eq(said, issuer))
-        return tg_fail(err, TG_BAD_INPUT,
-                       "it is of issuer `%.90s`, configured is `%.*s`%s; they must be equal to the last byte",
-                       d->issuer, issuer.len > 90 ? 90 : (int)issuer.len, issuer.ptr,
-                       tg_issuer_slash_words(issuer, said));
-    return tg_fetch_check_url(d->jwks_uri, allow_http, err);
+    return st == TG_OK ? tg_fetch_check_url(d->jwks_uri, allow_http, err) : st;
+}
+
+enum tg_status tg_discovery_endpoint(struct tg_slice body, struct tg_slice issuer, const char *member, bool allow_http,
+                                     char **out, struct tg_err *err)
+{
+    struct tg_slice said, url;
+    cJSON *root = NULL;
+    char *text = NULL;
+    enum tg_status st = tg_json_parse(body, NULL, &root, err);
+
+    if (st != TG_OK)
+        return st;
+    if (!tg_json_str(tg_json_get(root, "issuer"), &said) || !tg_json_str(tg_json_get(root, member), &url))
+        st = tg_fail(err, TG_BAD_INPUT, "it has no `issuer` or no `%s`", member);
+    else if ((st = check_issuer(said, issuer, err)) == TG_OK)
+        st = tg_fetch_check_url(text = tg_slice_dup(url), allow_http, err);
+    if (st == TG_OK)
+        *out = text;
+    else
+        free(text);
+    cJSON_Delete(root);
+    return st;
 }
 
 void tg_discovery_fini(struct tg_discovery *d)
@@ -98,8 +126,6 @@ enum tg_status tg_bearer_line(const char *token_file, struct tg_buf *out, struct
         tg_buf_add_slice(out, tg_buf_slice(&token));
         tg_buf_cstr(out);
     }
-    if (token.data)
-        explicit_bzero(token.data, token.cap);
-    tg_buf_fini(&token);
+    tg_buf_wipe(&token);
     return st;
 }
