@@ -1,5 +1,6 @@
 /*
- * authorization - what the Authorization field carries, before anything is verified (RFC 6750 §2.1, §3.1).
+ * authorization - what the Authorization field carries, before anything is verified (RFC 6750 §2.1, §3.1, RFC 9449
+ * §7.1).
  */
 #include "auth/authn.h"
 
@@ -84,6 +85,7 @@ void tg_credential_classify(const struct tg_slice *values, size_t count, struct 
                             struct tg_credential *out)
 {
     struct tg_slice value, token;
+    enum tg_credential_kind kind;
     size_t scheme = 0, space;
 
     memset(out, 0, sizeof(*out));
@@ -100,7 +102,11 @@ void tg_credential_classify(const struct tg_slice *values, size_t count, struct 
     value = tg_slice_trim(values[0]);
     while (scheme < value.len && is_tchar(value.ptr[scheme]))
         scheme++;
-    if (!tg_slice_eq_nocase(tg_slice(value.ptr, scheme), TG_S("Bearer")))
+    if (tg_slice_eq_nocase(tg_slice(value.ptr, scheme), TG_S("Bearer")))
+        kind = TG_CREDENTIAL_BEARER;
+    else if (tg_slice_eq_nocase(tg_slice(value.ptr, scheme), TG_S("DPoP")))
+        kind = TG_CREDENTIAL_DPOP;
+    else
         return;
     for (space = scheme; space < value.len && value.ptr[space] == ' '; space++)
         ;
@@ -114,7 +120,7 @@ void tg_credential_classify(const struct tg_slice *values, size_t count, struct 
     else if (!is_b64token(token))
         malformed(out, "The token holds characters that no token has");
     else {
-        out->kind = TG_CREDENTIAL_BEARER;
+        out->kind = kind;
         out->token = token;
     }
 }

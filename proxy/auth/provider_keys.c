@@ -123,8 +123,6 @@ struct tg_jwks *tg_provider_local_keys(const struct tg_provider_reading *r, cons
         tg_problem_at(r->problems, r->tree, node, TG_S_FMT ".%s: %s", TG_S_ARG(r->where), src.setting,
                       tg_err_text(&err));
     tg_jwks_unref(set);
-    if (text.data)
-        explicit_bzero(text.data, text.cap);             /* it may have been a secret */
-    tg_buf_fini(&text);
+    tg_buf_wipe(&text);                                  /* it may have been a secret */
     return good;
 }

@@ -3,12 +3,15 @@
  */
 #include "auth/providers.h"
 #include "internal.h"
+#include "auth/introspect.h"
+#include "auth/pat.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "io/fetch.h"
 #include "io/tls.h"
 
 #define NAME_BYTES 128
+#define CONFIGURED_MAX (TG_PROVIDERS_MAX - 1)            /* one is tollgate itself */
 
 #define ROW(name, kind, member, dflt, min, max, choices, flags, help) \
     TG_SETTING(struct tg_provider_section, member, name, TG_SET_##kind, dflt, min, max, choices, flags, help)
@@ -36,11 +39,20 @@ const struct tg_setting tg_provider_settings[] = {
         "take keys over plain http from other hosts than loopback"),
     ROW("leeway", DURATION, leeway_ms, "30s", 0, 300000, NULL, 0, "clock difference forgiven in exp, nbf and iat"),
     ROW("token_use", ENUM, token_use, "any", 0, 0, "any|access|id", 0, "kind of token taken"),
-    ROW("groups_claim", STRING, groups_claim, "groups", 0, 0, NULL, 0, "claim that lists the caller's groups"),
+    ROW("profile", ENUM, profile, "any", 0, 0, "any|rfc9068", 0,
+        "rfc9068: typ at+jwt, client_id, iat and jti are required, for issuers that keep to it"),
+    ROW("required_claims", STRINGS, required_claims, NULL, 0, 0, NULL, 0, "claims that a token must have, not null"),
+    ROW("required_scopes", STRINGS, required_scopes, NULL, 0, 0, NULL, 0,
+        "scopes that a token must have been granted, else 403"),
+    ROW("max_lifetime", DURATION, max_lifetime_ms, "none", 0, INT64_C(366) * 86400000, NULL, 0,
+        "from iat to exp; a token that was made for longer is refused"),
+    ROW("max_age", DURATION, max_age_ms, "none", 0, INT64_C(366) * 86400000, NULL, 0,
+        "since iat; an older token is refused, whatever its exp"),
+    ROW("groups_claim", STRING, groups_claim, "groups", 0, 0, NULL, 0,
+        "claim that lists the caller's groups; ZITADEL's role objects are read as ROLE and ROLE@ORGANISATION"),
     ROW("max_stale", DURATION, max_stale_ms, "24h", 60000, INT64_C(90) * 86400000, NULL, 0,
         "how long keys serve while they cannot be refreshed"),
-    ROW("introspection", LATER, introspection, NULL, 0, 0, NULL, 0,
-        "token introspection (RFC 7662) is not honoured yet; only signed tokens are verified"),
+    ROW("introspection", NODE, introspection, NULL, 0, 0, NULL, 0, "ask the provider about tokens (RFC 7662)"),
 };
 const size_t tg_provider_setting_count = ARRAY_LEN(tg_provider_settings);
 
@@ -96,7 +108,8 @@ static void read_algs(const struct tg_provider_reading *r, const struct tg_provi
 /* ---- where the keys come from ---- */
 
 static const char *const key_settings[] = {"jwks_url", "jwks_file", "jwks", "public_key_file", "secret_file"};
-static const char *const remote_settings[] = {"ca_file", "token_file", "proxy", "timeout", "max_stale"};
+static const char *const remote_settings[] = {"ca_file", "proxy", "token_file", "timeout", "max_stale"};
+#define OF_EVERY_EXCHANGE 2                              /* the first of them: of introspection too */
 
 static void check_url(const struct tg_provider_reading *r, const char *setting, struct tg_slice url, bool allow_http)
 {
@@ -134,6 +147,10 @@ static void check_remote(const struct tg_provider_reading *r, const struct tg_pr
         tg_problem_at(r->problems, r->tree, at(r, "supported_algs"),
                       TG_S_FMT ".supported_algs: HS* needs a local secret_file or jwks_file; a secret is never fetched",
                       TG_S_ARG(r->where));
+}
+
+static void check_way(const struct tg_provider_reading *r, const struct tg_provider *p)
+{
     if (p->proxy.len && !tg_slice_starts_with(p->proxy, TG_S("http://")) &&
         !tg_slice_starts_with(p->proxy, TG_S("https://")))
         tg_problem_at(r->problems, r->tree, at(r, "proxy"), TG_S_FMT ".proxy: not an http or https URL",
@@ -160,11 +177,13 @@ static void read_key_source(const struct tg_provider_reading *r, const struct tg
         given = key_settings[i];
     }
     p->discovery = !given;
+    if (!given || strcmp(given, "jwks_url") == 0 || s->introspection)
+        check_way(r, p);
     if (!given || strcmp(given, "jwks_url") == 0) {
         check_remote(r, p);
         return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(remote_settings); i++)
+    for (size_t i = s->introspection ? OF_EVERY_EXCHANGE : 0; i < ARRAY_LEN(remote_settings); i++)
         if (tg_json_get(r->node, remote_settings[i]))
             tg_problem_at(r->problems, r->tree, at(r, remote_settings[i]),
                           TG_S_FMT ".%s: the keys are local (%s), so nothing is fetched", TG_S_ARG(r->where),
@@ -187,6 +206,9 @@ static void check_name(const struct tg_provider_reading *r, struct tg_slice name
 
 static void check_issuer(const struct tg_provider_reading *r, const struct tg_providers *before, struct tg_slice issuer)
 {
+    if (tg_slice_eq(issuer, TG_S(TG_PAT_ISSUER)))
+        tg_problem_at(r->problems, r->tree, at(r, "issuer"),
+                      TG_S_FMT ".issuer: that is tollgate itself, for its personal access tokens", TG_S_ARG(r->where));
     for (size_t i = 0; i < before->count; i++)
         if (tg_slice_eq(before->items[i].issuer, issuer))
             tg_problem_at(r->problems, r->tree, at(r, "issuer"),
@@ -194,15 +216,72 @@ static void check_issuer(const struct tg_provider_reading *r, const struct tg_pr
                           TG_S_ARG(r->where), TG_S_ARG(before->items[i].name));
 }
 
-static void check_audiences(const struct tg_provider_reading *r, const struct tg_strings *audiences)
+/* Times of tokens are whole seconds; half of one would become none, and that means any. */
+static void check_whole_seconds(const struct tg_provider_reading *r, const char *setting, int64_t ms)
+{
+    if (ms % 1000)
+        tg_problem_at(r->problems, r->tree, at(r, setting), TG_S_FMT ".%s: whole seconds only", TG_S_ARG(r->where),
+                      setting);
+}
+
+static bool is_not_empty(struct tg_slice s)
+{
+    return s.len > 0;
+}
+
+static void check_each(const struct tg_provider_reading *r, const char *setting, const struct tg_strings *list,
+                       bool (*is_good)(struct tg_slice s), const char *rule)
 {
     bool bad = false;
 
-    for (size_t i = 0; i < audiences->count; i++)
-        bad = bad || audiences->items[i].len == 0;
+    for (size_t i = 0; i < list->count; i++)
+        bad = bad || !is_good(list->items[i]);
     if (bad)
-        tg_problem_at(r->problems, r->tree, at(r, "audiences"),
-                      TG_S_FMT ".audiences: none of them may be empty", TG_S_ARG(r->where));
+        tg_problem_at(r->problems, r->tree, at(r, setting), TG_S_FMT ".%s: %s", TG_S_ARG(r->where), setting, rule);
+}
+
+static const struct tg_strings *copy_strings(struct tg_arena *arena, const struct tg_strings *list)
+{
+    struct tg_strings *copy = TG_ARENA_NEW(arena, struct tg_strings);
+
+    *copy = *list;
+    return copy;
+}
+
+static void read_rules(const struct tg_provider_reading *r, const struct tg_provider_section *s, struct tg_provider *p)
+{
+    p->rules = (struct tg_jwt_rules){
+        .issuer = s->issuer,
+        .audiences = s->audiences.items,
+        .audience_count = s->audiences.count,
+        .leeway_s = s->leeway_ms / 1000,
+        .token_use = (enum tg_token_use)s->token_use,
+        .rfc9068 = s->profile == 1,
+        .required_claims = s->required_claims.items,
+        .required_claim_count = s->required_claims.count,
+        .max_lifetime_s = s->max_lifetime_ms / 1000,
+        .max_age_s = s->max_age_ms / 1000,
+    };
+    p->required_scopes = copy_strings(r->arena, &s->required_scopes);
+    check_each(r, "audiences", &s->audiences, is_not_empty, "none of them may be empty");
+    check_each(r, "required_claims", &s->required_claims, is_not_empty, "none of them may be empty");
+    check_each(r, "required_scopes", &s->required_scopes, tg_is_scope,
+               "each is one word of RFC 6749 §3.3, with neither space nor quotes in it");
+    check_whole_seconds(r, "max_lifetime", s->max_lifetime_ms);
+    check_whole_seconds(r, "max_age", s->max_age_ms);
+    if (p->rules.rfc9068 && p->rules.token_use == TG_USE_ID)
+        tg_problem_at(r->problems, r->tree, at(r, "profile"),
+                      TG_S_FMT ".profile: rfc9068 is for access tokens, and token_use wants ID tokens",
+                      TG_S_ARG(r->where));
+}
+
+static void read_introspection(const struct tg_provider_reading *r, const cJSON *node, struct tg_provider *p)
+{
+    struct tg_introspection_settings *s = TG_ARENA_NEW(r->arena, struct tg_introspection_settings);
+    const char *where = tg_arena_printf(r->arena, TG_S_FMT ".introspection", TG_S_ARG(r->where)).ptr;
+
+    p->introspection = s;                                /* with errors in it too: it is to be finished */
+    tg_introspection_settings_read(r->tree, node, where, p, r->arena, s, r->problems);
 }
 
 static void read_provider(const struct tg_provider_reading *r, const struct tg_providers *before, struct tg_provider *p)
@@ -227,14 +306,15 @@ static void read_provider(const struct tg_provider_reading *r, const struct tg_p
     p->groups_claim = s.groups_claim;
     p->max_stale_ms = s.max_stale_ms;
     p->timeout_ms = s.timeout_ms;
-    p->rules = (struct tg_jwt_rules){.issuer = s.issuer, .audiences = s.audiences.items,
-                                     .audience_count = s.audiences.count,
-                                     .leeway_s = s.leeway_ms / 1000, .token_use = (enum tg_token_use)s.token_use};
+    read_rules(r, &s, p);
     check_issuer(r, before, s.issuer);
-    check_audiences(r, &s.audiences);
     read_algs(r, &s, p);
     read_key_source(r, &s, p);
+    if (s.introspection && !cJSON_IsNull(s.introspection))
+        read_introspection(r, s.introspection, p);
 }
+
+static const struct tg_strings none;
 
 bool tg_providers_read(const struct tg_tree *tree, const cJSON *node, struct tg_arena *arena, struct tg_providers *out,
                        struct tg_problems *problems)
@@ -251,9 +331,9 @@ bool tg_providers_read(const struct tg_tree *tree, const cJSON *node, struct tg_
         return false;
     }
     count = (size_t)cJSON_GetArraySize(node);
-    if (count > TG_PROVIDERS_MAX) {
-        tg_problem_at(problems, tree, node, "identity_providers: at most %d providers are possible", TG_PROVIDERS_MAX);
-        count = TG_PROVIDERS_MAX;
+    if (count > CONFIGURED_MAX) {
+        tg_problem_at(problems, tree, node, "identity_providers: at most %d providers are possible", CONFIGURED_MAX);
+        count = CONFIGURED_MAX;
     }
     out->items = TG_ARENA_ARRAY(arena, struct tg_provider, count);
     cJSON_ArrayForEach(child, node)
@@ -266,10 +346,44 @@ bool tg_providers_read(const struct tg_tree *tree, const cJSON *node, struct tg_
         r.where.ptr = tg_arena_str(arena, tg_arena_printf(arena, "identity_providers.%s", child->string));
         r.where.len = strlen(r.where.ptr);
         p->name = tg_arena_dup(arena, tg_slice_str(child->string));
+        p->required_scopes = &none;
         read_provider(&r, out, p);
         out->count++;
     }
     return problems->errors == errors;
+}
+
+void tg_providers_add_pats(struct tg_providers *p, struct tg_arena *arena)
+{
+    struct tg_provider *items = TG_ARENA_ARRAY(arena, struct tg_provider, p->count + 1), *own = &items[p->count];
+
+    tg_assert(p->count < TG_PROVIDERS_MAX);
+    if (p->count)
+        memcpy(items, p->items, p->count * sizeof(*items));
+    own->name = TG_S(TG_PAT_PROVIDER);
+    own->issuer = own->rules.issuer = TG_S(TG_PAT_ISSUER);
+    own->pats = true;
+    own->groups_claim = TG_S("groups");
+    own->required_scopes = &none;
+    tg_assert(tg_jwks_parse(TG_S("{\"keys\":[]}"), false, &own->local, NULL) == TG_OK); /* nobody fetches any */
+    p->items = items;
+    p->count++;
+}
+
+size_t tg_providers_of_opaque(const struct tg_providers *p, uint64_t allowed, const struct tg_provider **first)
+{
+    size_t count = 0;
+
+    *first = NULL;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct tg_introspection_settings *asks = p->items[i].introspection;
+
+        if (!(allowed >> i & 1) || !asks || !asks->accept_opaque)
+            continue;
+        if (count++ == 0)
+            *first = &p->items[i];
+    }
+    return count;
 }
 
 void tg_providers_fini(struct tg_providers *p)
@@ -280,6 +394,11 @@ void tg_providers_fini(struct tg_providers *p)
         if (p->items[i].source)
             p->items[i].release(p->items[i].source);
         p->items[i].source = NULL;
+        if (p->items[i].asked)
+            p->items[i].release_asked(p->items[i].asked);
+        p->items[i].asked = NULL;
+        tg_introspection_settings_fini((struct tg_introspection_settings *)(uintptr_t)p->items[i].introspection);
+        p->items[i].introspection = NULL;
     }
 }
 

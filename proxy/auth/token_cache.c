@@ -1,7 +1,7 @@
 /*
  * token_cache - a table of chains over a fixed array of entries, and a list by age of use through the same array.
  *
- * Links are numbers of entries, so an entry is 80 bytes and a hit touches four of them. The digest's own bits choose
+ * Links are numbers of entries, so an entry is 88 bytes and a hit touches four of them. The digest's own bits choose
  * the chain: SHA-256 is as good as a seeded hash where every entry costs a signature of a trusted issuer.
  */
 #include "auth/token_cache.h"
@@ -13,14 +13,14 @@
 struct entry {
     uint8_t digest[TG_SHA256_LEN];
     const struct tg_identity *identity;
-    uint64_t generation;
+    uint64_t generation, stamp;
     int64_t until_s;
     size_t bytes;
     uint32_t chain;                                      /* next of the same slot, or next free entry */
     uint32_t newer, older;
 };
 struct tg_token_cache {
-    uint64_t (*generation)(void *arg, const struct tg_provider *provider);
+    uint64_t (*generation)(void *arg, const struct tg_identity *identity);
     void *arg;
     struct entry *entries;
     uint32_t *slots;
@@ -32,7 +32,7 @@ struct tg_token_cache {
 
 struct tg_token_cache *tg_token_cache_new(size_t max_entries, size_t max_bytes,
                                           uint64_t (*generation)(void *arg,
-                                                                 const struct tg_provider *provider), void *arg)
+                                                                 const struct tg_identity *identity), void *arg)
 {
     struct tg_token_cache *c = TG_NEW(struct tg_token_cache);
     uint32_t slots = 16;
@@ -114,7 +114,7 @@ static uint32_t find(const struct tg_token_cache *c, const uint8_t *digest)
 }
 
 const struct tg_identity *tg_token_cache_get(struct tg_token_cache *c, const uint8_t digest[TG_SHA256_LEN],
-                                             int64_t now_s)
+                                             int64_t now_s, uint64_t **stamp)
 {
     uint32_t number = find(c, digest);
     struct entry *e;
@@ -122,7 +122,7 @@ const struct tg_identity *tg_token_cache_get(struct tg_token_cache *c, const uin
     if (number == NONE)
         return NULL;
     e = &c->entries[number];
-    if (now_s >= e->until_s || c->generation(c->arg, e->identity->provider) != e->generation) {
+    if (now_s >= e->until_s || c->generation(c->arg, e->identity) != e->generation) {
         drop(c, number);
         return NULL;
     }
@@ -130,6 +130,7 @@ const struct tg_identity *tg_token_cache_get(struct tg_token_cache *c, const uin
         take_out(c, e);
         put_first(c, number);
     }
+    *stamp = &e->stamp;
     return e->identity;
 }
 
@@ -157,6 +158,7 @@ void tg_token_cache_put(struct tg_token_cache *c, const uint8_t digest[TG_SHA256
     memcpy(e->digest, digest, TG_SHA256_LEN);
     e->identity = tg_identity_ref(identity);
     e->generation = generation;
+    e->stamp = TG_TOKEN_CACHE_NEW;
     e->until_s = until_s;
     e->bytes = bytes;
     e->chain = *slot;

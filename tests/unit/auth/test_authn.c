@@ -21,6 +21,7 @@ static struct tg_provider items[3];
 static struct tg_providers providers = {items, 3};
 static struct tg_slice audiences[] = {TG_S_INIT("api"), TG_S_INIT("other-api")};
 static struct tg_authn *authn;
+static const struct tg_auth_services services;
 
 static void never(void *arg)
 {
@@ -28,10 +29,20 @@ static void never(void *arg)
     fail_msg("nothing to wait for");
 }
 
+static enum tg_authn_result ask(struct tg_slice token, uint64_t allowed, int64_t now_s, const struct tg_identity **out,
+                                const char **reason)
+{
+    const struct tg_authn_request request = {
+        .token = token, .allowed = allowed, .now_ms = now_s * 1000, .done = never,
+    };
+
+    return tg_authn_verify(authn, &request, out, reason);
+}
+
 static enum tg_authn_result verify_at(struct tg_slice token, uint64_t allowed, int64_t now_s, const char **reason)
 {
     const struct tg_identity *id = NULL;
-    enum tg_authn_result result = tg_authn_verify(authn, token, allowed, now_s * 1000, false, never, NULL, &id, reason);
+    enum tg_authn_result result = ask(token, allowed, now_s, &id, reason);
 
     assert_int_equal(result == TG_AUTHN_OK, id != NULL);
     assert_non_null(*reason);
@@ -193,8 +204,8 @@ static void cached_until_exp_and_leeway(void **state)
     int64_t hits = counter("tollgate_token_cache_hits_total"), misses = counter("tollgate_token_cache_misses_total");
 
     (void)state;
-    assert_int_equal(tg_authn_verify(authn, token, ANY, NOW_S * 1000, false, never, NULL, &a, &reason), TG_AUTHN_OK);
-    assert_int_equal(tg_authn_verify(authn, token, ANY, NOW_S * 1000, false, never, NULL, &b, &reason), TG_AUTHN_OK);
+    assert_int_equal(ask(token, ANY, NOW_S, &a, &reason), TG_AUTHN_OK);
+    assert_int_equal(ask(token, ANY, NOW_S, &b, &reason), TG_AUTHN_OK);
     assert_ptr_equal(a, b);                              /* the same object: no work was done */
     assert_true(tg_slice_eq(a->subject, TG_S("w")) && tg_slice_eq(a->email, TG_S("w@example.com")) &&
                 a->exp_s == NOW_S + 60);
@@ -208,6 +219,51 @@ static void cached_until_exp_and_leeway(void **state)
     tg_identity_unref(a);
     tg_identity_unref(b);
     free((char *)(uintptr_t)token.ptr);
+}
+
+/* A token that is in the cache gets too old as well. */
+static void cached_until_max_age(void **state)
+{
+    struct tg_slice token = issuer_token(keys[1], "{\"iss\":\"https://two\",\"sub\":\"w\",\"aud\":\"api\"," EXP
+                                                  ",\"iat\":1795255200}");
+    const char *reason;
+
+    (void)state;
+    items[1].rules.max_age_s = 20;
+    assert_int_equal(verify_at(token, ANY, NOW_S, &reason), TG_AUTHN_OK);
+    assert_int_equal(verify_at(token, ANY, NOW_S + 49, &reason), TG_AUTHN_OK);
+    assert_int_equal(verify_at(token, ANY, NOW_S + 50, &reason), TG_AUTHN_INVALID);
+    assert_string_equal(reason, "age");
+    items[1].rules.max_age_s = 0;
+    free((char *)(uintptr_t)token.ptr);
+}
+
+/* What a token is bound to is known, or it is refused; nobody else than its provider may have been asked. */
+static void bound_tokens(void **state)
+{
+    static const struct { const char *cnf; enum tg_authn_result want; const char *reason; } cnfs[] = {
+        {"{\"jkt\":\"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs\"}", TG_AUTHN_OK, "ok"},
+        {"{\"jkt\":\"short\"}", TG_AUTHN_INVALID, "payload"},
+        {"{\"jwk\":{}}", TG_AUTHN_INVALID, "payload"},
+        {"null", TG_AUTHN_INVALID, "payload"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cnfs); i++) {
+        struct tg_buf text = {0};
+        struct tg_slice token;
+
+        tg_buf_addf(&text, "{\"iss\":\"https://one\",\"sub\":\"w\",\"aud\":\"api\"," EXP ",\"cnf\":%s}", cnfs[i].cnf);
+        token = issuer_token(keys[0], tg_buf_cstr(&text));
+        for (int round = 0; round < 2; round++) {
+            const char *reason;
+
+            assert_int_equal(verify_at(token, ANY, NOW_S, &reason), cnfs[i].want);
+            assert_string_equal(reason, cnfs[i].reason);
+        }
+        tg_buf_fini(&text);
+        free((char *)(uintptr_t)token.ptr);
+    }
 }
 
 static void no_keys_is_not_the_callers_fault(void **state)
@@ -245,7 +301,8 @@ static void make_provider(size_t i, const char *issuer, tg_algs algs, const stru
 
     items[i].issuer = tg_slice_str(issuer);
     items[i].algs = algs;
-    items[i].rules = (struct tg_jwt_rules){tg_slice_str(issuer), audiences, ARRAY_LEN(audiences), 30, TG_USE_ANY};
+    items[i].rules = (struct tg_jwt_rules){.issuer = tg_slice_str(issuer), .audiences = audiences,
+                                            .audience_count = ARRAY_LEN(audiences), .leeway_s = 30};
     if (!signer)
         return;
     issuer_jwks(signer, NULL, &set);
@@ -270,7 +327,7 @@ static int setup(void **state)
     issuer_jwks(keys[0], NULL, &set);                    /* the classic: the public key as an HMAC secret */
     tg_assert(tg_signer_load(TG_ALG_HS256, tg_buf_slice(&set), TG_S(""), &bytes_of_public_key, NULL) == TG_OK);
     tg_buf_fini(&set);
-    authn = tg_authn_new(&worker, &providers, 64);
+    authn = tg_authn_new(&worker, &providers, &services, 64);
     return 0;
 }
 
@@ -298,7 +355,7 @@ int main(void)
         cmocka_unit_test(unsigned_tokens),   cmocka_unit_test(damaged),
         cmocka_unit_test(secrets_and_other_types), cmocka_unit_test(allowed_providers),
         cmocka_unit_test(cached_until_exp_and_leeway), cmocka_unit_test(no_keys_is_not_the_callers_fault),
-        cmocka_unit_test(hit_costs_little),
+        cmocka_unit_test(cached_until_max_age), cmocka_unit_test(bound_tokens), cmocka_unit_test(hit_costs_little),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

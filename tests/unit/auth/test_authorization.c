@@ -1,4 +1,4 @@
-/* credential: RFC 6750 §2.1 and §3.1, and contracts on two credentials at once. */
+/* authorization: RFC 6750 §2.1 and §3.1, RFC 9449 §7.1, and contracts on two credentials at once. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +11,7 @@
 #define NONE TG_CREDENTIAL_NONE
 #define BAD TG_CREDENTIAL_MALFORMED
 #define BEARER TG_CREDENTIAL_BEARER
+#define DPOP TG_CREDENTIAL_DPOP
 
 static const struct {
     const char *why, *value, *query;
@@ -40,7 +41,13 @@ static const struct {
     {"bare token", "abc.def.ghi", "", NONE, NULL},
     {"another scheme", "Basic dTpw", "", NONE, NULL},
     {"another scheme that starts alike", "BearerX abc", "", NONE, NULL},
-    {"DPoP", "DPoP abc", "", NONE, NULL},
+    {"DPoP", "DPoP abc.d-e", "", DPOP, "abc.d-e"},
+    {"DPoP without case", "dpop  abc", "", DPOP, "abc"},
+    {"DPoP without value", "DPoP", "", BAD, NULL},
+    {"DPoP over the limit", "DPoP 0123456789abcdefg", "", BAD, NULL},
+    {"DPoP with two tokens", "DPoP abc def", "", BAD, NULL},
+    {"DPoP and in the query too", "DPoP abc", "access_token=x", BAD, NULL},
+    {"one that starts as DPoP", "DPoPx abc", "", NONE, NULL},
     {"empty field", "", "", NONE, NULL},
     {"in the query too", "Bearer abc", "access_token=x", BAD, NULL},
     {"in the query, not first", "Bearer abc", "a=b&access_token=x", BAD, NULL},
@@ -62,7 +69,7 @@ static void kinds(void **state)
         tg_credential_classify(&value, 1, tg_slice_str(cases[i].query), 16, &got);
         if (got.kind != cases[i].want)
             fail_msg("%s: %d", cases[i].why, got.kind);
-        if (got.kind == BEARER)
+        if (got.kind == BEARER || got.kind == DPOP)
             assert_true(tg_slice_eq(got.token, tg_slice_str(cases[i].token)));
         if (got.kind == BAD)                             /* goes into a quoted-string as it is */
             assert_true(got.what && !strpbrk(got.what, "\"\\"));

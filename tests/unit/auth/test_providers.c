@@ -94,7 +94,35 @@ static const struct {
     {"typing error", HEAD "    jwks_ulr: x\n", "jwks_url"},
     {"slash in the name", "identity_providers:\n  a/b: {issuer: 'https://i', audiences: x}\n",
      ":2:3: identity_providers: a provider's name:"},
-    {"later", HEAD "    introspection: {url: 'https://i'}\n", "introspection"},
+    {"strict rules", HEAD "    profile: rfc9068\n    required_claims: [tenant]\n    required_scopes: [read, 'a:b/c']\n"
+                          "    max_lifetime: 1h\n    max_age: none\n", NULL},
+    {"unknown profile", HEAD "    profile: rfc9069\n", "profile"},
+    {"a profile of access tokens for ID tokens", HEAD "    profile: rfc9068\n    token_use: id\n",
+     ":5:14: identity_providers.corp.profile: rfc9068 is for access tokens"},
+    {"a claim without a name", HEAD "    required_claims: [a, '']\n", "required_claims: none of them may be empty"},
+    {"two scopes in one", HEAD "    required_scopes: ['read write']\n", "required_scopes: each is one word"},
+    {"a quoted scope", HEAD "    required_scopes: ['a\"b']\n", "required_scopes: each is one word"},
+    {"an empty scope", HEAD "    required_scopes: ['']\n", "required_scopes: each is one word"},
+    {"half a second", HEAD "    max_lifetime: 500ms\n", "max_lifetime: whole seconds only"},
+    {"and a half", HEAD "    max_age: 1s500ms\n", "max_age: whole seconds only"},
+    {"tollgate's own issuer", "identity_providers:\n  a: {issuer: 'urn:tollgate:pat', audiences: x, jwks: " EC "}\n",
+     ":2:15: identity_providers.a.issuer: that is tollgate itself"},
+    {"introspection", HEAD "    introspection: {client_id: me, client_secret_file: secret}\n", NULL},
+    {"introspection beside local keys, its CA and proxy",
+     HEAD "    jwks: " EC "\n    ca_file: ca.pem\n    proxy: http://p:1\n"
+          "    introspection: {url: 'https://i', client_id: me, client_secret_file: secret}\n",
+     NULL},
+    {"a strange proxy for introspection alone",
+     HEAD "    jwks: " EC "\n    proxy: socks5://p\n"
+          "    introspection: {url: 'https://i', client_id: me, client_secret_file: secret}\n",
+     "proxy: not an http"},
+    {"the timeout of keys, without remote keys",
+     HEAD "    jwks: " EC "\n    timeout: 1s\n"
+          "    introspection: {url: 'https://i', client_id: me, client_secret_file: secret}\n",
+     "so nothing is fetched"},
+    {"introspection that is no mapping", HEAD "    introspection: https://i\n",
+     ":5:20: identity_providers.corp.introspection: a mapping"},
+    {"no introspection", HEAD "    introspection:\n", NULL},
     {"plain http discovery", "identity_providers:\n  a: {issuer: 'http://idp.example.com', audiences: x}\n",
      ":2:15: identity_providers.a.issuer: http is for loopback"},
     {"plain http keys", HEAD "    jwks_url: http://k.example.com\n",
@@ -200,22 +228,86 @@ static void some_skipped_is_a_warning(void **state)
     end(&r);
 }
 
-static void at_most_64(void **state)
+static void strict_rules(void **state)
+{
+    struct reading r;
+    const struct tg_provider *p;
+
+    (void)state;
+    begin(&r, HEAD "    profile: rfc9068\n    required_claims: [tenant, x]\n    required_scopes: read\n"
+                   "    max_lifetime: 1h\n    max_age: 90s\n  two: {issuer: 'https://two', audiences: a}\n");
+    assert_true(r.ok);
+    p = &r.providers.items[0];
+    assert_true(p->rules.rfc9068 && p->rules.max_lifetime_s == 3600 && p->rules.max_age_s == 90);
+    assert_int_equal(p->rules.required_claim_count, 2);
+    assert_true(tg_slice_eq(p->rules.required_claims[0], TG_S("tenant")));
+    assert_int_equal(p->required_scopes->count, 1);
+    p = &r.providers.items[1];
+    assert_true(!p->rules.rfc9068 && p->rules.max_lifetime_s == 0 && p->rules.max_age_s == 0 && !p->introspection);
+    assert_int_equal(p->rules.required_claim_count + p->required_scopes->count, 0);
+    end(&r);
+}
+
+/* An opaque token says nothing of who made it: what matters is how many could have. */
+static void who_takes_opaque_tokens(void **state)
+{
+    #define ASKS "introspection: {url: 'https://i', client_id: me, client_secret_file: secret"
+    struct reading r;
+    const struct tg_provider *first;
+
+    (void)state;
+    begin(&r, HEAD "  b: {issuer: 'https://b', audiences: x, " ASKS "}}\n"
+                   "  c: {issuer: 'https://c', audiences: x, " ASKS ", for: always, accept_opaque: false}}\n"
+                   "  d: {issuer: 'https://d', audiences: x, " ASKS "}}\n");
+    assert_true(r.ok);
+    assert_int_equal(tg_providers_of_opaque(&r.providers, UINT64_MAX, &first), 2);
+    assert_ptr_equal(first, &r.providers.items[1]);
+    assert_int_equal(tg_providers_of_opaque(&r.providers, 8, &first), 1);
+    assert_ptr_equal(first, &r.providers.items[3]);
+    assert_int_equal(tg_providers_of_opaque(&r.providers, 5, &first), 0);
+    assert_null(first);
+    end(&r);
+}
+
+static void tollgate_itself(void **state)
+{
+    struct tg_providers none = {0};
+    const struct tg_provider *p;
+    struct reading r;
+
+    (void)state;
+    begin(&r, HEAD);
+    tg_providers_add_pats(&r.providers, &r.arena);
+    assert_int_equal(r.providers.count, 2);
+    assert_true(tg_slice_eq(r.providers.items[0].name, TG_S("corp")));
+    p = tg_providers_of_issuer(&r.providers, TG_S("urn:tollgate:pat"));
+    assert_ptr_equal(p, &r.providers.items[1]);
+    assert_int_equal(tg_providers_find(&r.providers, TG_S("personal_access_tokens")), 1);
+    assert_true(p->pats && p->local && tg_jwks_count(p->local) == 0 && !p->discovery && p->required_scopes);
+    tg_providers_add_pats(&none, &r.arena);
+    assert_int_equal(none.count, 1);
+    tg_providers_fini(&none);
+    end(&r);
+}
+
+static void at_most_63(void **state)
 {
     struct tg_buf yaml = {0};
     struct reading r;
 
     (void)state;
     tg_buf_adds(&yaml, "identity_providers:\n");
-    for (int i = 0; i < TG_PROVIDERS_MAX; i++)
+    for (int i = 1; i < TG_PROVIDERS_MAX; i++)
         tg_buf_addf(&yaml, "  p%d: {issuer: 'https://i%d', audiences: x}\n", i, i);
     begin(&r, tg_buf_cstr(&yaml));
     assert_true(r.ok);
+    tg_providers_add_pats(&r.providers, &r.arena);
+    assert_int_equal(r.providers.count, TG_PROVIDERS_MAX);
     end(&r);
     tg_buf_adds(&yaml, "  more: {issuer: 'https://more', audiences: x}\n");
     begin(&r, tg_buf_cstr(&yaml));
     assert_false(r.ok);
-    assert_int_equal(r.providers.count, TG_PROVIDERS_MAX);
+    assert_int_equal(r.providers.count, TG_PROVIDERS_MAX - 1);
     end(&r);
     tg_buf_fini(&yaml);
 }
@@ -277,7 +369,10 @@ int main(void)
         cmocka_unit_test(mistakes),
         cmocka_unit_test(what_is_read),
         cmocka_unit_test(some_skipped_is_a_warning),
-        cmocka_unit_test(at_most_64),
+        cmocka_unit_test(strict_rules),
+        cmocka_unit_test(who_takes_opaque_tokens),
+        cmocka_unit_test(tollgate_itself),
+        cmocka_unit_test(at_most_63),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

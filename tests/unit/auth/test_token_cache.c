@@ -9,12 +9,12 @@
 #include <stdlib.h>
 
 static struct tg_provider provider;
-static uint64_t generation;
+static uint64_t generation, *stamp;
 
-static uint64_t generation_of(void *arg, const struct tg_provider *p)
+static uint64_t generation_of(void *arg, const struct tg_identity *id)
 {
     assert_ptr_equal(arg, &generation);
-    assert_ptr_equal(p, &provider);
+    assert_ptr_equal(id->provider, &provider);
     return generation;
 }
 
@@ -37,7 +37,7 @@ static void put(struct tg_token_cache *c, unsigned n, int64_t until_s, size_t by
 
     assert_int_equal(tg_json_parse(TG_S("{\"iss\":\"i\",\"sub\":\"s\",\"email\":7}"), NULL, &claims, NULL), TG_OK);
     digest_of(n, digest);
-    id = tg_identity_new(&provider, tg_claims_new(claims), until_s, digest);
+    id = tg_identity_new(TG_IDENTITY_SIGNED, &provider, claims, until_s, digest);
     assert_true(tg_slice_eq(id->subject, TG_S("s")) && id->email.len == 0 && id->token_id.len == 8);
     assert_true(tg_identity_bytes(id) > 100);
     tg_token_cache_put(c, digest, id, generation, until_s, bytes);
@@ -50,7 +50,7 @@ static bool has(struct tg_token_cache *c, unsigned n, int64_t now_s)
     const struct tg_identity *id;
 
     digest_of(n, digest);
-    id = tg_token_cache_get(c, digest, now_s);
+    id = tg_token_cache_get(c, digest, now_s, &stamp);
     assert_true(!id || id->exp_s > now_s);
     return id != NULL;
 }
@@ -119,6 +119,27 @@ static void bytes_are_bounded(void **state)
     tg_token_cache_free(c);
 }
 
+/* The caller's number stays with the entry, and a new entry for the same token begins anew. */
+static void stamps(void **state)
+{
+    struct tg_token_cache *c = make(4, 1000);
+
+    (void)state;
+    put(c, 1, 100, 1);
+    put(c, 2, 100, 1);
+    assert_true(has(c, 1, 0));
+    assert_true(*stamp == TG_TOKEN_CACHE_NEW);
+    *stamp = 7;
+    assert_true(has(c, 2, 0));
+    assert_true(*stamp == TG_TOKEN_CACHE_NEW);
+    assert_true(has(c, 1, 0));
+    assert_true(*stamp == 7);
+    put(c, 1, 100, 1);
+    assert_true(has(c, 1, 0));
+    assert_true(*stamp == TG_TOKEN_CACHE_NEW);
+    tg_token_cache_free(c);
+}
+
 /* A held identity outlives its entry. */
 static void references_hold(void **state)
 {
@@ -129,7 +150,7 @@ static void references_hold(void **state)
     (void)state;
     put(c, 1, 100, 1);
     digest_of(1, digest);
-    id = tg_identity_ref(tg_token_cache_get(c, digest, 0));
+    id = tg_identity_ref(tg_token_cache_get(c, digest, 0, &stamp));
     put(c, 2, 100, 1);
     tg_token_cache_free(c);
     assert_true(tg_slice_eq(id->issuer, TG_S("i")));
@@ -173,7 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ends_with_its_token),   cmocka_unit_test(ends_with_its_keys),
         cmocka_unit_test(oldest_use_goes_first), cmocka_unit_test(bytes_are_bounded),
-        cmocka_unit_test(references_hold),       cmocka_unit_test(agrees_with_a_model),
+        cmocka_unit_test(stamps), cmocka_unit_test(references_hold),       cmocka_unit_test(agrees_with_a_model),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
