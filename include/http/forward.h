@@ -23,7 +23,7 @@ struct tg_forward_options {
     size_t remove_request_count;
     struct tg_field_set set_request;                     /* set_request_headers: replaces the client's */
     struct tg_field_set set_response;                    /* set_response_headers: replaces the upstream's */
-    bool strip_authorization;
+    bool strip_authorization;                            /* and DPoP, which proves who may use it */
 };
 /* Copies what it needs into `arena`. Names the proxy frames by itself (Connection, Content-Length, Host, ...) may not
  * be set: tg_forward_may_set tells. */

@@ -37,6 +37,7 @@ struct tg_route {
     /* match */
     struct tg_slice from_host;                           /* lower case, no port; empty: any; ".a.b" for `*.a.b` */
     int from_port;                                       /* -1: any */
+    struct tg_slice from_scheme;                         /* "https" or "http"; empty: no `from`; it is not matched */
     struct tg_slice prefix, path;                        /* literal, against the canonical path; ptr NULL: not given; at
                                                             most one of them, with prefix_rewrite at least one */
     /* where to */
@@ -68,13 +69,29 @@ struct tg_route {
     struct tg_slice debug_trace;                         /* the secret that asks for a trace; empty: nobody may */
     const struct tg_fact_set *reads;                     /* its policies and the tiers, and what the log is told to
                                                             hold; set by whoever knows them */
+    struct tg_strings required_scopes;                   /* each must be granted, else 403 insufficient_scope */
+    bool accept_opaque;                                  /* opaque tokens of a provider that introspects */
+    int possession;                                      /* enum tg_possession: proof_of_possession */
+    const cJSON *upstream_auth;                          /* read by auth/credential; NULL: none */
+    const struct tg_resource *resource;                  /* resource_metadata (RFC 9728); NULL: none is published */
+    bool pass_user_headers;                              /* X-Forwarded-User, -Email, -Groups, -Preferred-Username */
+    bool issuer_is_uri;                                  /* jwt_issuer_format: uri */
+    struct tg_strings groups_filter;                     /* jwt_groups_filter, the general one's too */
     bool public_access, any_authenticated, show_error_details, pass_identity_headers, strip_authorization;
     int error_format;                                    /* enum tg_error_format, the general one when not said */
     const cJSON *node;                                   /* as written, for messages */
 };
 
+struct tg_resource {                                     /* RFC 9728 §2, what is said beside `resource` itself */
+    struct tg_slice url;                                 /* empty: scheme and host of `from`, and the route's prefix */
+    struct tg_slice path;                                /* of it, without a slash at its end; "": the whole host */
+    struct tg_strings scopes, authorization_servers;     /* servers: absent: the route's providers */
+    struct tg_slice name, documentation;
+};
+
 struct tg_route_defaults {                               /* general settings that a route may override */
-    bool pass_identity_headers, strip_authorization;
+    bool pass_identity_headers, strip_authorization, pass_user_headers;
+    struct tg_strings groups_filter;                     /* jwt_groups_filter; a route adds to it */
     bool client_ca;                                      /* clients are asked for a certificate: downstream_mtls */
     bool deny_invalid_certificate;                       /* every route denies who has shown no valid one */
     int error_format;
@@ -118,6 +135,13 @@ enum tg_route_found {
 enum tg_route_found tg_routes_find(const struct tg_routes *routes, struct tg_slice host, int port, struct tg_slice path,
                                    struct tg_arena *arena, const struct tg_route **out);
 /*
+ * The route whose metadata (RFC 9728) is at /.well-known/oauth-protected-resource followed by `path` ("" or starting
+ * with a slash, canonical): the first with resource_metadata whose host matches and whose `resource` has that path; a
+ * slash at the end does not matter where nothing fits exactly. NULL: none.
+ */
+const struct tg_route *tg_routes_of_resource(const struct tg_routes *routes, struct tg_slice host, int port,
+                                             struct tg_slice path);
+/*
  * SHA-256, 64 lower-case hex digits, over what decides: routes and policies as written, those of policies_dir too. No
  * secret of theirs is in it.
  */
@@ -125,5 +149,5 @@ const char *tg_routes_digest(const struct tg_routes *routes);
 size_t tg_routes_count(const struct tg_routes *routes);
 struct tg_route *tg_routes_at(const struct tg_routes *routes, size_t i);
 
-extern const struct tg_setting tg_route_settings[], tg_policy_settings[];
-extern const size_t tg_route_setting_count, tg_policy_setting_count;
+extern const struct tg_setting tg_route_settings[], tg_policy_settings[], tg_resource_settings[];
+extern const size_t tg_route_setting_count, tg_policy_setting_count, tg_resource_setting_count;

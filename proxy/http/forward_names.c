@@ -2,8 +2,8 @@
  * forward_names - see forward_names.h.
  *
  * A known field is judged by one bit of a mask. An unknown one costs a look at its length and three of its octets; only
- * when a listed name could be meant is it compared. Spelling variants ("X_Forwarded_For") of listed or known names
- * are dropped, for many servers fold them together.
+ * when a listed name could be meant is it compared. Spelling variants ("X_Forwarded_For", "X~Forwarded~For") of listed
+ * or known names are dropped: servers fold them together, of CGI's kind whatever is no letter or digit.
  */
 #include "forward_names.h"
 #include "base/err.h"
@@ -19,7 +19,9 @@ static const struct tg_slice identity_prefixes[] = {
 
 static char fold(char c)
 {
-    return c == '_' || c == '.' ? '-' : ascii_lower(c);
+    char lower = ascii_lower(c);
+
+    return (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') ? lower : '-';
 }
 
 bool tg_forward_same_name(struct tg_slice a, struct tg_slice b)
@@ -164,7 +166,7 @@ struct tg_forward_rules *tg_forward_compile(const struct tg_forward_options *opt
     rules->drop_always = FRAMED | B(X_FORWARDED_FOR) | B(X_REQUEST_ID) | B(TRACEPARENT);
     rules->drop_untrusted = UNTRUSTED;
     if (options->strip_authorization)
-        rules->drop_always |= B(AUTHORIZATION);
+        rules->drop_always |= B(AUTHORIZATION) | B(DPOP); /* a proof is worth nothing without its token */
     for (unsigned id = 1; id < TG_FIELD_COUNT; id++)
         if (memchr(tg_field_name(id).ptr, '-', tg_field_name(id).len))
             add_name(rules, &list, tg_field_name(id), arena);

@@ -55,7 +55,10 @@ struct route_text {                                      /* settings of a route,
     struct tg_string_map set_request_headers, set_response_headers;
     struct tg_slice tls_name, tls_old_name, tls_ca, tls_ca_file, tls_cert, tls_cert_file, tls_key, tls_key_file;
     struct tg_slice debug_trace, debug_trace_file;
-    const cJSON *policy, *policies_node, *allowed_idp_claims;
+    const cJSON *policy, *policies_node, *allowed_idp_claims, *resource_metadata, *upstream_auth;
+    struct tg_strings required_scopes, groups_filter;
+    int possession, issuer_format;                       /* proof_of_possession, jwt_issuer_format */
+    bool accept_opaque, pass_user_headers;
     int mode;                                            /* ROUTE_ENFORCE, ROUTE_SHADOW */
     bool preserve_host_header, allow_websockets, public_access, any_authenticated, cors_preflight, show_error_details;
     bool pass_identity_headers, tls_skip_verify;
@@ -63,6 +66,9 @@ struct route_text {                                      /* settings of a route,
     int64_t timeout_ms, idle_timeout_ms;
     uint64_t max_request_bytes;
 };
+#define ROUTE_POSSESSION "when_bound|any|dpop|mtls"      /* enum tg_possession of auth/bound.h */
+enum { ROUTE_POSSESSION_MTLS = 3 };
+#define ROUTE_ISSUERS "hostOnly|uri"
 #define ROUTE_MODES "enforce|shadow"
 enum { ROUTE_ENFORCE, ROUTE_SHADOW };
 struct tls_clients {                                     /* made for one document: same settings, same client */
@@ -102,6 +108,9 @@ void route_read_tls(const struct route_reader *r, const struct route_text *text,
 void tls_clients_fini(struct tls_clients *clients);
 /* route_fields.c: header settings to out->forward */
 void route_read_fields(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
+/* route_identity.c: which tokens it takes, what it tells of them, what it publishes; after the paths and `from` */
+void route_read_identity(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
+bool route_says(const struct route_reader *r, const char *name); /* the setting is there */
 /* route_policy.c: policies and flags to out->policy and out->shadow */
 void route_read_policy(const struct route_reader *r, const struct route_text *text, struct tg_route *out);
 

@@ -88,6 +88,24 @@ static struct tg_field_set read_set(const struct route_reader *r, const char *se
     return (struct tg_field_set){items, count};
 }
 
+/* What a client may not send: identity fields, and with upstream_auth what says more about his own token. */
+static struct tg_strings unwanted(const struct route_reader *r, const struct tg_route *route)
+{
+    static const struct tg_slice of_tokens[] = {TG_S_INIT("dpop"), TG_S_INIT("x-zitadel-orgid")};
+    const struct tg_string_map *claims = &r->defaults->claims_headers;
+    struct tg_strings out = {claims->names, claims->count, true};
+
+    if (!route->upstream_auth)
+        return out;
+    out.items = TG_ARENA_ARRAY(r->arena, struct tg_slice, claims->count + ARRAY_LEN(of_tokens));
+    out.count = 0;
+    for (size_t i = 0; i < claims->count; i++)
+        out.items[out.count++] = claims->names[i];
+    for (size_t i = 0; i < ARRAY_LEN(of_tokens); i++)
+        out.items[out.count++] = of_tokens[i];
+    return out;
+}
+
 void route_read_fields(const struct route_reader *r, const struct route_text *text, struct tg_route *out)
 {
     const struct tg_strings *removed = &text->remove_request_headers;
@@ -95,9 +113,10 @@ void route_read_fields(const struct route_reader *r, const struct route_text *te
 
     for (size_t i = 0; i < removed->count; i++)
         name_is_settable(r, "remove_request_headers", removed->items[i]);
+    struct tg_strings names = unwanted(r, out);
     struct tg_forward_options options = {
-        .identity_names = r->defaults->claims_headers.names,
-        .identity_count = r->defaults->claims_headers.count,
+        .identity_names = names.items,
+        .identity_count = names.count,
         .remove_request = removed->items,
         .remove_request_count = removed->count,
         .set_request = read_set(r, "set_request_headers", &text->set_request_headers, true),

@@ -97,6 +97,40 @@ const struct tg_route *tg_routes_match(const struct tg_routes *routes, struct tg
     return NULL;
 }
 
+/* ---- resources ---- */
+
+static bool is_resource_path(struct tg_slice own, struct tg_slice path, bool exact)
+{
+    if (exact)
+        return tg_slice_eq(own, path);
+    if (own.len > 0 && own.ptr[own.len - 1] == '/')
+        own.len--;
+    if (path.len > 0 && path.ptr[path.len - 1] == '/')
+        path.len--;
+    return tg_slice_eq(own, path);
+}
+
+const struct tg_route *tg_routes_of_resource(const struct tg_routes *routes, struct tg_slice host, int port,
+                                             struct tg_slice path)
+{
+    char buf[HOST_MAX + 1];
+    struct tg_slice name = {NULL, 0};
+
+    host_fold(host, buf, &name);
+    for (int exact = 1; exact >= 0; exact--) {
+        for (size_t i = 0; i < routes->count; i++) {
+            const struct tg_route *route = routes->items[i];
+
+            if (route->resource && is_resource_path(route->resource->path, path, exact) &&
+                host_matches(route->from_host, name) && port_matches(route->from_port, port))
+                return route;
+        }
+    }
+    return NULL;
+}
+
+/* ---- one route before another ---- */
+
 static bool covers_host(struct tg_slice earlier, struct tg_slice later)
 {
     return host_matches(earlier, later) || tg_slice_eq(earlier, later);

@@ -42,7 +42,7 @@ void route_warning(const struct route_reader *r, const char *name, const char *f
     va_end(ap);
 }
 
-static bool is_said(const struct route_reader *r, const char *name)
+bool route_says(const struct route_reader *r, const char *name)
 {
     const cJSON *node = tg_json_get(r->node, name);
 
@@ -112,11 +112,11 @@ static void read_bounds(const struct route_reader *r, const struct route_text *t
     out->timeout_ms = text->timeout_ms;
     out->idle_timeout_ms = text->idle_timeout_ms;
     out->max_request_bytes = text->max_request_bytes;
-    if (is_said(r, "timeout") && text->timeout_ms == 0)
+    if (route_says(r, "timeout") && text->timeout_ms == 0)
         out->timeout_ms = TG_ROUTE_NO_TIMEOUT_MS;
-    if (is_said(r, "idle_timeout") && text->idle_timeout_ms == 0)
+    if (route_says(r, "idle_timeout") && text->idle_timeout_ms == 0)
         out->idle_timeout_ms = TG_ROUTE_NO_TIMEOUT_MS;
-    if (!is_said(r, "max_request_bytes") || text->max_request_bytes != 0)
+    if (!route_says(r, "max_request_bytes") || text->max_request_bytes != 0)
         return;
     if (says_none(r, "max_request_bytes"))
         out->max_request_bytes = UINT64_MAX;
@@ -188,10 +188,10 @@ static void read_overrides(const struct route_reader *r, const struct route_text
     const struct tg_route_defaults *d = r->defaults;
 
     out->pass_identity_headers =
-        is_said(r, "pass_identity_headers") ? text->pass_identity_headers : d->pass_identity_headers;
+        route_says(r, "pass_identity_headers") ? text->pass_identity_headers : d->pass_identity_headers;
     out->strip_authorization =
-        is_said(r, "forward_authorization") ? text->forward_authorization == 1 : d->strip_authorization;
-    out->error_format = is_said(r, "error_format") ? text->error_format : d->error_format;
+        route_says(r, "forward_authorization") ? text->forward_authorization == 1 : d->strip_authorization;
+    out->error_format = route_says(r, "error_format") ? text->error_format : d->error_format;
 }
 
 /* What a client can send as the value of a field, and nobody guesses. */
@@ -227,9 +227,7 @@ static void read_debug_trace(const struct route_reader *r, const struct route_te
                       TRACE_MAX_BYTES);
     else if (secret.ptr)
         out->debug_trace = tg_arena_dup(r->arena, secret);
-    if (file.data)
-        explicit_bzero(file.data, file.cap);
-    tg_buf_fini(&file);
+    tg_buf_wipe(&file);
 }
 
 /* Where Pomerium would do otherwise, silently. */
@@ -259,6 +257,7 @@ static void read_all(const struct route_reader *r, struct route_text *text, bool
     read_host_sent(r, text, out);
     read_bounds(r, text, out);
     read_overrides(r, text, out);
+    route_read_identity(r, text, out);
     check_only_values(r, text);
     out->allow_websockets = text->allow_websockets;
     out->show_error_details = text->show_error_details;
@@ -312,7 +311,8 @@ struct tg_route *route_read(const struct route_reader *r, unsigned index, bool t
 struct tg_route *route_read_short(const struct route_reader *r, struct tg_slice url)
 {
     struct tg_route *route = new_route(r, 0);
-    struct route_text text = {.any_authenticated = true, .to = {.items = &url, .count = 1, .set = true}};
+    struct route_text text = {.any_authenticated = true, .accept_opaque = true,
+                              .to = {.items = &url, .count = 1, .set = true}};
     size_t errors = r->problems->errors;
 
     read_all(r, &text, true, route);

@@ -19,6 +19,7 @@
 #define HOST_SOURCE "use host_rewrite or preserve_host_header"
 #define LOGIN "there is no login and no session here, only bearer tokens"
 #define UPGRADES "the only upgrade is a websocket (allow_websockets)"
+#define CREDENTIALS "use upstream_auth: tollgate's own token for the service"
 #define BALANCE "several URLs are used in turn"
 
 const struct tg_setting tg_route_settings[] = {
@@ -57,6 +58,14 @@ const struct tg_setting tg_route_settings[] = {
     ROW_BOOL(tls_skip_verify, "tls_skip_verify", "believe whoever answers: only for trying things out"),
     /* who may */
     ROW(providers, "identity_providers", TG_SET_STRINGS, "names of the providers whose tokens count; absent: any"),
+    ROW(required_scopes, "required_scopes", TG_SET_STRINGS,
+        "a token must have been granted each of them, besides those of its provider; else 403 insufficient_scope"),
+    {"accept_opaque", TG_SET_BOOL, offsetof(struct route_text, accept_opaque), "true", 0, 0, NULL, 0,
+     "take tokens that are not signed too, where their provider can be asked (RFC 7662)"},
+    {"proof_of_possession", TG_SET_ENUM, offsetof(struct route_text, possession), "when_bound", 0, 0, ROUTE_POSSESSION,
+     0, "tokens bound to a key are taken with its proof only; any, dpop, mtls: others are not taken at all"},
+    ROW(resource_metadata, "resource_metadata", TG_SET_NODE,
+        "publish which tokens are taken (RFC 9728): true, or a mapping of what to say"),
     ROW(bearer_token_format, "bearer_token_format", TG_SET_STRING, "jwt"),
     ROW(policy, "policy", TG_SET_NODE, "one PPL document or a list"),
     ROW(policies_node, "policies", TG_SET_NODE, "names of policies"),
@@ -73,6 +82,14 @@ const struct tg_setting tg_route_settings[] = {
     ROW_SECRET(debug_trace, "debug_trace", TG_SET_STRING,
                "X-Tollgate-Debug with this text, of 16 characters at least, gets the decision told in the answer"),
     ROW(debug_trace_file, "debug_trace_file", TG_SET_FILE, "a file with that text"),
+    /* what the service is told */
+    ROW_BOOL(pass_user_headers, "pass_user_headers",
+             "X-Forwarded-User, -Email, -Groups and -Preferred-Username; absent: the general pass_user_headers"),
+    ROW_ENUM(issuer_format, "jwt_issuer_format", ROUTE_ISSUERS,
+             "`iss` of X-Pomerium-Jwt-Assertion: the host of the route, or https://HOST/"),
+    ROW(groups_filter, "jwt_groups_filter", TG_SET_STRINGS,
+        "groups that X-Pomerium-Jwt-Assertion may tell, besides those of the general jwt_groups_filter"),
+    ROW(upstream_auth, "upstream_auth", TG_SET_NODE, "send tollgate's own token to the service, not the caller's"),
     /* Pomerium's, not honoured */
     LATER("redirect", "a route forwards to a service"),
     LATER("response", "a route forwards to a service"),
@@ -86,8 +103,6 @@ const struct tg_setting tg_route_settings[] = {
     LATER("allow_spdy", UPGRADES),
     LATER("allow_upgrades", UPGRADES),
     LATER("rewrite_response_headers", "use set_response_headers"),
-    LATER("jwt_issuer_format", "there is no signed assertion yet"),
-    LATER("jwt_groups_filter", "there is no signed assertion yet"),
     LATER("idp_access_token_allowed_audiences", "audiences belong to the identity provider"),
     LATER("idp_client_id", LOGIN),
     LATER("idp_client_secret", LOGIN),
@@ -102,10 +117,10 @@ const struct tg_setting tg_route_settings[] = {
     LATER("healthy_panic_threshold", BALANCE),
     LATER("outlier_detection", BALANCE),
     LATER("circuit_breaker_thresholds", BALANCE),
-    LATER("enable_google_cloud_serverless_authentication", "credentials for the service are not added"),
-    LATER("kubernetes_service_account_token", "credentials for the service are not added"),
-    LATER("kubernetes_service_account_token_file", "credentials for the service are not added"),
-    LATER("set_authorization_header", "credentials for the service are not added"),
+    LATER("enable_google_cloud_serverless_authentication", CREDENTIALS),
+    LATER("kubernetes_service_account_token", CREDENTIALS),
+    LATER("kubernetes_service_account_token_file", CREDENTIALS),
+    LATER("set_authorization_header", CREDENTIALS),
     LATER("mcp", "Pomerium's own MCP servers; policies may ask for `mcp_tool` on any route"),
     LATER("upstream_tunnel", "there is no SSH here"),
     LATER("session_recording", "there is no SSH here"),

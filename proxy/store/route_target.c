@@ -81,6 +81,7 @@ void route_read_from(const struct route_reader *r, struct tg_slice text, struct 
     else {
         out->from_host = tg_arena_printf(r->arena, "%s" TG_S_FMT, wildcard ? "." : "", TG_S_ARG(host));
         out->from_port = url.port_given ? url.port : -1;
+        out->from_scheme = url.tls ? TG_S("https") : TG_S("http");
     }
 }
 

@@ -87,7 +87,5 @@ void routes_digest(const struct tg_tree *tree, const cJSON *root, const struct p
     }
     tg_sha256(tg_buf_slice(&text), digest);
     tg_hex(digest, sizeof(digest), out);
-    if (text.data)
-        explicit_bzero(text.data, text.cap);
-    tg_buf_fini(&text);
+    tg_buf_wipe(&text);
 }

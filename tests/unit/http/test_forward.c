@@ -81,6 +81,9 @@ static const struct { const char *why, *client,
     {"identity in any case and spelling",
         "x-tollgate-user: a\r\nX_TOLLGATE_USER: a\r\nX.Tollgate.User: a\r\nx-Tollgate_user: a\r\n"
      "REMOTE_USER: a\r\nremote.user: a\r\nCF_Access_X: a\r\nX_Forwarded.User: a\r\n", ""},
+    {"what CGI takes for \"_\"",
+        "X~Tollgate!User: a\r\nX#Forwarded$User: a\r\nRemote%User: a\r\nCf&Access'X: a\r\nX*Pomerium+A: a\r\n"
+     "X^Auth`Request|User: a\r\nX~Request~Id: 1\r\nX!Foo: 1\r\n", "X!Foo: 1|"},
     {"what only looks like it",
         "X-Remot: 1\r\nX-Tollgat: 1\r\nRemote: 1\r\nCf-Acces: 1\r\nX-Foo_Bar: 1\r\nX-Auth: 1\r\nX: 1\r\nProx: 1\r\n",
      "X-Remot: 1|X-Tollgat: 1|Remote: 1|Cf-Acces: 1|X-Foo_Bar: 1|X-Auth: 1|X: 1|Prox: 1|"},

@@ -144,7 +144,7 @@ static void refused_by_name(void **state)
     static const char *const names[] = {
         "redirect", "response", "regex", "regex_priority_order", "regex_rewrite_pattern", "regex_rewrite_substitution",
         "host_rewrite_header", "host_path_regex_rewrite_pattern", "host_path_regex_rewrite_substitution", "allow_spdy",
-        "allow_upgrades", "rewrite_response_headers", "jwt_issuer_format", "idp_access_token_allowed_audiences",
+        "allow_upgrades", "rewrite_response_headers", "idp_access_token_allowed_audiences",
         "idp_client_id", "idp_client_secret", "tls_downstream_server_name", "tls_upstream_allow_renegotiation",
         "tls_downstream_client_ca",
         "tls_downstream_client_ca_file", "health_checks", "healthy_panic_threshold", "outlier_detection", "lb_config",
