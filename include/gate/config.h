@@ -5,6 +5,8 @@
  * holds a reference; so does every exchange that began under it. Threads: read-only after it was made.
  */
 #pragma once
+#include "auth/credential.h"
+#include "auth/dpop.h"
 #include "auth/providers.h"
 #include "io/tls.h"
 #include "limit/tiers.h"
@@ -35,6 +37,14 @@ struct tg_config {
     const struct tg_cidr *trusted_proxies;
     size_t trusted_count;
     struct tg_tls_server *tls;                           /* a reference; NULL: the listeners speak plain HTTP */
+    struct tg_dpop_settings dpop;
+    bool pats;                                           /* personal_access_tokens.enabled */
+    struct tg_slice revoked_tokens_file;                 /* empty: none */
+    struct tg_slice signing_pem;                         /* signing_key(_file); empty: none */
+    bool signs;                                          /* some route passes an assertion on */
+    struct tg_credential_settings *upstream_auth;        /* by route index; NULL: no route has one ... */
+    bool *has_upstream_auth;                             /* ... and which do */
+    struct tg_credential_source **credentials;           /* by route index, references; set when the services bind */
 };
 
 struct tg_config *tg_config_new(void);                   /* one reference */

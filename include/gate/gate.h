@@ -5,6 +5,7 @@
  * every request by a function. Threads: the worker's own; counters in tg_gate_shared are for all.
  */
 #pragma once
+#include "auth/services.h"
 #include "base/log.h"
 #include "gate/config.h"
 #include "http/message.h"
@@ -16,6 +17,7 @@ struct tg_gate;
 
 struct tg_gate_shared {                                  /* one per process */
     struct tg_limiter *limiter;
+    struct tg_auth_services auth;                        /* set before the first gate is made */
     struct tg_log_sink *access_log;                      /* NULL: off */
     atomic_uint connections;                             /* open client connections of the data plane */
     struct tg_per_address *per_address;                  /* gate/conn.c; made by tg_gate_shared_init */

@@ -23,19 +23,27 @@ enum tg_refusal {
     TG_REFUSE_NO_TOKEN,
     TG_REFUSE_EXPIRED,
     TG_REFUSE_INVALID,
+    TG_REFUSE_PROOF,                                     /* 401 invalid_dpop_proof (RFC 9449 §7.1) */
+    TG_REFUSE_NONCE,                                     /* 401 use_dpop_nonce (§9) */
+    TG_REFUSE_SCOPE,                                     /* 403 insufficient_scope */
     TG_REFUSE_LIMIT,
     TG_REFUSE_DENIED,
     TG_REFUSE_CERTIFICATE_MISSING,                       /* denied because there is no client certificate */
     TG_REFUSE_CERTIFICATE_INVALID,
     TG_REFUSE_WEBSOCKET,
     TG_REFUSE_NO_KEYS,
+    TG_REFUSE_NO_ANSWER,                                 /* 503: nobody can say now what an opaque token is */
+    TG_REFUSE_NO_CREDENTIAL,                             /* 503: tollgate's own token for the service */
     TG_REFUSE_NOT_READY,
     TG_REFUSE_UPSTREAM,                                  /* 502 */
     TG_REFUSE_UPSTREAM_SLOW,                             /* 504 */
     TG_REFUSE_COUNT
 };
-/* Of WWW-Authenticate (RFC 6750 §3): none, the bare scheme, invalid_request, invalid_token. */
-enum tg_challenge { TG_CHALLENGE_NONE, TG_CHALLENGE_BARE, TG_CHALLENGE_REQUEST, TG_CHALLENGE_TOKEN };
+/* Of WWW-Authenticate (RFC 6750 §3, RFC 9449 §7.1): none, the bare scheme, or with an error of that name. */
+enum tg_challenge {
+    TG_CHALLENGE_NONE, TG_CHALLENGE_BARE, TG_CHALLENGE_REQUEST, TG_CHALLENGE_TOKEN, TG_CHALLENGE_SCOPE,
+    TG_CHALLENGE_PROOF, TG_CHALLENGE_NONCE
+};
 
 struct tg_refusal_row {
     const char *name;                                    /* in the log */
@@ -51,8 +59,17 @@ extern const struct tg_refusal_row tg_refusals[TG_REFUSE_COUNT];
 const struct tg_refusal_row *tg_refusal_find(struct tg_slice name); /* NULL: none is called so */
 /* How this verdict is refused; TG_REFUSE_NONE: it allows. */
 enum tg_refusal tg_refusal_of(const struct tg_verdict *verdict);
-/*
- * The value of WWW-Authenticate; nothing with TG_CHALLENGE_NONE. `fault`: what is wrong with a credential that is
- * malformed, of a fixed list; NULL: it is not told.
- */
-void tg_refusal_challenge(const struct tg_refusal_row *r, struct tg_slice realm, const char *fault, struct tg_buf *out);
+/* "invalid_token"; NULL: a challenge without an error. */
+const char *tg_challenge_error(enum tg_challenge challenge);
+/* What a challenge tells beside its error; all may be empty. */
+struct tg_challenge_words {
+    struct tg_slice realm;
+    const char *fault;                                   /* of a malformed credential, of a fixed list */
+    struct tg_slice scope;                               /* of insufficient_scope: what the route needs */
+    struct tg_slice resource_metadata;                   /* RFC 9728 §5.1: a URL; empty: not published */
+    bool bearer, dpop;                                   /* which schemes the route takes from this caller */
+    struct tg_slice dpop_algs;                           /* "ES256 EdDSA" */
+};
+/* The values of WWW-Authenticate, one a scheme; returns how many (0 with TG_CHALLENGE_NONE, at most 2). */
+size_t tg_refusal_challenge(const struct tg_refusal_row *r, const struct tg_challenge_words *words,
+                            struct tg_buf out[static 2]);

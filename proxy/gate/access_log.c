@@ -164,8 +164,10 @@ static void add_decision(struct tg_buf *b, struct tg_exchange *ex)
         add_policy(b, ex->verdict.policy, ex->route->policy_texts, ex->route->policy_count);
     if (ex->judged && ex->route && ex->route->shadow)
         add_shadow(b, ex);
-    if (ex->auth_reason && ex->pending)
+    if (ex->auth_reason && (ex->pending || ex->refusal == TG_REFUSE_NO_ANSWER))
         add_word(b, NAME("token_refused"), ex->auth_reason);
+    if (ex->bound)
+        add_word(b, NAME("bound"), ex->bound);
     if (ex->charge.tier) {
         add_text(b, NAME("tier"), ex->charge.tier->name);
         add_number(b, NAME("limit"), ex->charge.limit);

@@ -22,6 +22,11 @@ void tg_config_unref(struct tg_config *c)
 {
     if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
+    for (size_t i = 0; c->routes && c->upstream_auth && i < tg_routes_count(c->routes); i++) {
+        if (c->credentials)
+            tg_credential_source_unref(c->credentials[i]);
+        tg_credential_settings_fini(&c->upstream_auth[i]);
+    }
     tg_providers_fini(&c->providers);
     tg_routes_fini(c->routes);
     tg_tls_server_unref(c->tls);

@@ -126,6 +126,7 @@ void tg_exchange_break(struct tg_exchange *ex, enum tg_refusal why)
 {
     tg_call_cancel(&ex->call);
     tg_step_authn_cancel(ex);
+    tg_upstream_auth_cancel(ex);
     ex->refusal = why;
     if (ex->head_sent) {
         ex->client->cut(ex);
@@ -139,9 +140,10 @@ void tg_exchange_break(struct tg_exchange *ex, enum tg_refusal why)
 void tg_exchange_abort(struct tg_exchange *ex)
 {
     tg_call_cancel(&ex->call);
-    if (ex->waiting_keys)
-        tg_charge_address(ex);                           /* going away is no way to ask for keys unpaid */
+    if (ex->authn_waits)
+        tg_charge_address(ex);                           /* going away is no way to have somebody asked unpaid */
     tg_step_authn_cancel(ex);
+    tg_upstream_auth_cancel(ex);
     ex->aborted = true;
     ex->state = EX_LOG;
     tg_exchange_run(ex);

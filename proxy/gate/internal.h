@@ -6,7 +6,9 @@
  * its arena.
  */
 #pragma once
+#include "auth/assertion.h"
 #include "auth/authn.h"
+#include "auth/bound.h"
 #include "base/metric.h"
 #include "gate/gate.h"
 #include "gate/refusal.h"
@@ -38,7 +40,10 @@ struct tg_runtime {
     struct tg_gate *gate;
     struct tg_config *config;
     struct tg_authn *authn;
+    struct tg_assertions *assertions;                    /* NULL: none are made */
+    bool told_identity;                                  /* that a claim did not fit into a field */
     struct tg_cluster **clusters;                        /* by route index */
+    struct tg_credential_view *own;                      /* by route index: tollgate's own tokens (upstream_auth) */
     struct tg_call_limits *call_limits;                  /* by route index */
     struct tg_route_metrics *metrics;                    /* by route index; the last one: no route */
     struct tg_content *content;                          /* by route index */
@@ -158,6 +163,8 @@ enum tg_exchange_state {
 };
 enum tg_next { TG_NEXT_GO, TG_NEXT_WAIT };
 
+enum tg_well_known { TG_WELL_KNOWN_NONE, TG_WELL_KNOWN_RESOURCE, TG_WELL_KNOWN_JWKS };
+
 enum tg_outcome { TG_OUTCOME_NONE, TG_OUTCOME_ENDED, TG_OUTCOME_FAILED };
 
 struct tg_exchange {
@@ -176,6 +183,8 @@ struct tg_exchange {
     struct tg_slice host, path, path_decoded;            /* canonical; empty until known */
     int port;
     const struct tg_route *route;                        /* NULL: none */
+    uint8_t well_known;                                  /* enum tg_well_known: answered instead of any route */
+    const struct tg_route *described;                    /* RESOURCE: whose metadata */
     char request_id_own[37];
     struct tg_slice request_id, traceparent;
     bool trace_continued;
@@ -183,8 +192,11 @@ struct tg_exchange {
     struct tg_credential credential;
     const struct tg_identity *identity;                  /* a reference */
     const char *auth_reason;                             /* for the log */
-    bool waiting_keys, keys_came;
+    bool authn_waits, authn_told;                        /* somebody is asked about the token; has answered */
     enum tg_refusal pending;                             /* a failed verification, until the limit was looked at */
+    bool wants_dpop;                                     /* the token that was shown is bound to a DPoP key */
+    const char *bound;                                   /* "dpop", "mtls": how its bearer has proved to be the one */
+    const struct tg_provider *scope_of;                  /* whose scopes were asked for; NULL: nobody's */
     char key_set[TG_JWKS_DIGEST];                        /* which keys were asked, for the log; "": none */
     /* limit */
     struct tg_charge charge;
@@ -212,6 +224,12 @@ struct tg_exchange {
     const struct tg_head *body_trailers;                 /* of a body read whole before: those that may go on */
     bool body_complete;
     int64_t upstream_us;
+    /* forward: upstream_auth */
+    struct tg_slice own_authorization;                   /* what goes out; empty: none */
+    uint64_t own_version;
+    struct tg_own_wait *own_wait;                        /* NULL: another one is not waited for */
+    bool own_asked, own_refused;                         /* once each */
+    bool own_again;                                      /* it is sent again when own_wait is over */
     /* serve */
     struct tg_buf served_body;
     /* reply */
@@ -265,11 +283,32 @@ void tg_body_end(struct tg_exchange *ex, const struct tg_head *trailers);
 uint64_t tg_content_limit(const struct tg_exchange *ex);
 
 void tg_step_authn_cancel(struct tg_exchange *ex);
+/* step_bound: whether the identity may stay; else it is gone, and why is in ex->pending. */
+void tg_check_bound(struct tg_exchange *ex);
+/* step_limit: charges the subject, or else the address. False: that was one too many. */
+bool tg_admit(struct tg_exchange *ex);
 /* Charges the address bucket once when nothing was charged yet (refusals before step_limit). */
 void tg_charge_address(struct tg_exchange *ex);
+/* well_known: whether this path is tollgate's own; then it is refused, or is to be served. */
+bool tg_well_known(struct tg_exchange *ex);
+void tg_serve_well_known(struct tg_exchange *ex);
+struct tg_slice tg_allowed_methods(const struct tg_exchange *ex); /* Allow of a 405 */
+/* resource: RFC 9728, of a route with `resource`. */
+#define TG_RESOURCE_PATH "/.well-known/oauth-protected-resource"
+#define TG_SCOPES_TOLD 64
+void tg_resource_url(const struct tg_exchange *ex, const struct tg_route *route, struct tg_buf *out);
+void tg_resource_metadata_url(const struct tg_exchange *ex, const struct tg_route *route, struct tg_buf *out);
+void tg_resource_document(const struct tg_exchange *ex, const struct tg_route *route, struct tg_buf *out);
+/* Its name is what a trusted proxy says of this request: another request of the same URL may be told another one. */
+bool tg_resource_is_told(const struct tg_exchange *ex, const struct tg_route *route);
+/* How the client sees this service: by `from`, what a trusted proxy says, the connection. */
+bool tg_seen_https(const struct tg_exchange *ex, const struct tg_route *route);
+struct tg_slice tg_seen_authority(const struct tg_exchange *ex);
+/* The scopes a token needs, each once, those of its provider (ex->scope_of; NULL: of each) first. */
+size_t tg_scopes_needed(const struct tg_exchange *ex, const struct tg_route *route, struct tg_slice *out, size_t max);
 /* X-RateLimit-*, X-Request-Id, the trace where it was asked for; returns how many were written. */
 #define TG_TRACE_LINES 64
-#define TG_ANSWER_FIELDS (7 + TG_TRACE_LINES)
+#define TG_ANSWER_FIELDS (8 + TG_TRACE_LINES)
 size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field out[static TG_ANSWER_FIELDS]);
 /* trace_headers: how it was decided, for whoever knows the route's debug_trace. */
 void tg_trace_ask(struct tg_exchange *ex);               /* sets ex->traced */
@@ -281,6 +320,19 @@ unsigned tg_refusal_status(const struct tg_exchange *ex);
 /* Sends a whole answer made here. */
 void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *fields, size_t count,
                struct tg_slice body);
+
+/* identity_fields: what tells the upstream who calls; returns how many, in the arena but for the assertion, which is
+ * valid until the next one is made. */
+size_t tg_identity_fields(struct tg_exchange *ex, struct tg_field **out);
+
+/* upstream_auth: tollgate's own token for the service, on routes that have one. */
+enum tg_own { TG_OWN_READY, TG_OWN_WAIT, TG_OWN_NONE };
+enum tg_own tg_upstream_auth_ready(struct tg_exchange *ex); /* before a request goes out; WAIT: the step runs again */
+/* `fields`, in the arena, and behind them Authorization; returns how many. */
+size_t tg_upstream_auth_add(struct tg_exchange *ex, struct tg_field **fields, size_t count);
+/* The service said 401. True: another token is on its way, and the step runs again then. */
+bool tg_upstream_auth_refused(struct tg_exchange *ex);
+void tg_upstream_auth_cancel(struct tg_exchange *ex);
 
 /* What goes to `target`: fills `out`, returns the request target to write. */
 struct tg_slice tg_forward_head(struct tg_exchange *ex, const struct tg_target *target, struct tg_head *out);

@@ -28,17 +28,27 @@ const struct tg_refusal_row tg_refusals[TG_REFUSE_COUNT] = {
         TG_CHALLENGE_NONE, NULL, false,
         "a policy of this route asks which tool is called, and the content is not one unambiguous JSON-RPC object"},
     [TG_REFUSE_METHOD] = {"method", 405, "method not allowed", TG_CHALLENGE_NONE, NULL, true,
-        "CONNECT and TRACE are never taken"},
+        "CONNECT and TRACE are never taken, and what is published under /.well-known is only read"},
     [TG_REFUSE_NO_ROUTE] = {"no-route", 404, "no route for this host and path", TG_CHALLENGE_NONE, NULL, false,
         "no route matches this host and path"},
     [TG_REFUSE_CREDENTIAL] = {"malformed-credential", 400, "malformed credentials", TG_CHALLENGE_REQUEST, NULL, true,
         "the Authorization field is no bearer token in a form that RFC 6750 allows, or there is more than one"},
     [TG_REFUSE_NO_TOKEN] = {"no-token", 401, "authentication required", TG_CHALLENGE_BARE, NULL, false,
-        "the policy asks who is calling, and no token was sent"},
+        "the policy asks who is calling, or the route for a scope, and no token was sent"},
     [TG_REFUSE_EXPIRED] = {"token-expired", 401, "token expired", TG_CHALLENGE_TOKEN, "The access token expired", false,
         "the token has expired: the client must get a new one"},
     [TG_REFUSE_INVALID] = {"token-invalid", 401, "invalid token", TG_CHALLENGE_TOKEN, "The access token is invalid",
         false, "the token was refused, before any policy was asked; `tollgate verify` tells more of a token"},
+    [TG_REFUSE_PROOF] = {"proof-invalid", 401, "invalid proof of possession", TG_CHALLENGE_PROOF,
+        "The DPoP proof is invalid", false,
+        "the token is bound to a key, and the DPoP proof beside it does not fit: of another request, key, token or "
+        "time, or seen before"},
+    [TG_REFUSE_NONCE] = {"nonce-required", 401, "a nonce is required in the proof of possession", TG_CHALLENGE_NONCE,
+        "The DPoP proof needs a current nonce", false,
+        "dpop.require_nonce is set, and the DPoP proof had no nonce or an old one; clients try again with that of "
+        "the answer"},
+    [TG_REFUSE_SCOPE] = {"scope", 403, "insufficient scope", TG_CHALLENGE_SCOPE, "The access token lacks a scope",
+        false, "the token was not granted every scope that the route and its provider require (required_scopes)"},
     [TG_REFUSE_LIMIT] = {"rate-limited", 429, "rate limit exceeded", TG_CHALLENGE_NONE, NULL, false,
         "the counter of the tier was used up; no policy was asked"},
     [TG_REFUSE_DENIED] = {"denied", 403, "access denied by policy", TG_CHALLENGE_NONE, NULL, false,
@@ -51,6 +61,11 @@ const struct tg_refusal_row tg_refusals[TG_REFUSE_COUNT] = {
         "the policy admits the request, but the route has no allow_websockets"},
     [TG_REFUSE_NO_KEYS] = {"no-keys", 503, "tokens cannot be verified at the moment", TG_CHALLENGE_NONE, NULL, false,
         "there were no usable keys of the token's provider; `tollgate check --online` tells whether it can be reached"},
+    [TG_REFUSE_NO_ANSWER] = {"no-answer", 503, "tokens cannot be verified at the moment", TG_CHALLENGE_NONE, NULL,
+        false, "the token's provider was asked about it and did not answer, or may not be asked so often now"},
+    [TG_REFUSE_NO_CREDENTIAL] = {"no-credential", 503, "the service cannot be called at the moment",
+        TG_CHALLENGE_NONE, NULL, false,
+        "the policy admits the request, but tollgate has no token of its own for the service (upstream_auth)"},
     [TG_REFUSE_NOT_READY] = {"not-ready", 503, "not ready", TG_CHALLENGE_NONE, NULL, true,
         "no configuration was in force yet"},
     [TG_REFUSE_UPSTREAM] = {"upstream-failed", 502, "the upstream did not answer properly", TG_CHALLENGE_NONE, NULL,
@@ -83,18 +98,51 @@ enum tg_refusal tg_refusal_of(const struct tg_verdict *verdict)
     return TG_REFUSE_DENIED;
 }
 
-void tg_refusal_challenge(const struct tg_refusal_row *r, struct tg_slice realm, const char *fault, struct tg_buf *out)
+/* ---- WWW-Authenticate ---- */
+
+const char *tg_challenge_error(enum tg_challenge challenge)
 {
-    static const char *const errors[] = {[TG_CHALLENGE_REQUEST] = "invalid_request",
-                                         [TG_CHALLENGE_TOKEN] = "invalid_token"};
-    const char *description = r->challenge == TG_CHALLENGE_TOKEN ? r->description : fault;
+    static const char *const errors[] = {
+        [TG_CHALLENGE_REQUEST] = "invalid_request",  [TG_CHALLENGE_TOKEN] = "invalid_token",
+        [TG_CHALLENGE_SCOPE] = "insufficient_scope", [TG_CHALLENGE_PROOF] = "invalid_dpop_proof",
+        [TG_CHALLENGE_NONCE] = "use_dpop_nonce",
+    };
+
+    return errors[challenge];
+}
+
+/* RFC 6750 §3, RFC 9449 §7.1 and RFC 9728 §5.1: every value is of the configuration or of a fixed list. */
+static void write_challenge(const struct tg_refusal_row *r, const struct tg_challenge_words *words, bool dpop,
+                            struct tg_buf *out)
+{
+    const char *description = r->challenge == TG_CHALLENGE_REQUEST ? words->fault : r->description;
+    const char *error = tg_challenge_error(r->challenge);
+
+    tg_buf_addf(out, "%s realm=\"" TG_S_FMT "\"", dpop ? "DPoP" : "Bearer", TG_S_ARG(words->realm));
+    if (error) {
+        tg_buf_addf(out, ", error=\"%s\"", error);
+        if (description)
+            tg_buf_addf(out, ", error_description=\"%s\"", description);
+    }
+    if (r->challenge == TG_CHALLENGE_SCOPE && words->scope.len)
+        tg_buf_addf(out, ", scope=\"" TG_S_FMT "\"", TG_S_ARG(words->scope));
+    if (dpop && words->dpop_algs.len)
+        tg_buf_addf(out, ", algs=\"" TG_S_FMT "\"", TG_S_ARG(words->dpop_algs));
+    if (words->resource_metadata.len)
+        tg_buf_addf(out, ", resource_metadata=\"" TG_S_FMT "\"", TG_S_ARG(words->resource_metadata));
+}
+
+size_t tg_refusal_challenge(const struct tg_refusal_row *r, const struct tg_challenge_words *words,
+                            struct tg_buf out[static 2])
+{
+    bool of_proof = r->challenge == TG_CHALLENGE_PROOF || r->challenge == TG_CHALLENGE_NONCE;
+    size_t n = 0;
 
     if (r->challenge == TG_CHALLENGE_NONE)
-        return;
-    tg_buf_addf(out, "Bearer realm=\"" TG_S_FMT "\"", TG_S_ARG(realm));
-    if (r->challenge == TG_CHALLENGE_BARE)
-        return;
-    tg_buf_addf(out, ", error=\"%s\"", errors[r->challenge]);
-    if (description)
-        tg_buf_addf(out, ", error_description=\"%s\"", description);
+        return 0;
+    if (!of_proof && (words->bearer || !words->dpop))
+        write_challenge(r, words, false, &out[n++]);
+    if (of_proof || words->dpop)
+        write_challenge(r, words, true, &out[n++]);
+    return n;
 }

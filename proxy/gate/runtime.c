@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #define TOKEN_CACHE_ENTRIES 4096
+#define ASSERTION_ENTRIES 4096
 #define ANSWER_HEAD_BYTES (64 * 1024)
 
 static void bind_route(struct tg_runtime *rt, const struct tg_route *route)
@@ -80,8 +81,11 @@ struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config
     rt->refs = 1;
     rt->gate = gate;
     rt->config = tg_config_ref(config);
-    rt->authn = tg_authn_new(gate->worker, &config->providers, TOKEN_CACHE_ENTRIES);
+    rt->authn = tg_authn_new(gate->worker, &config->providers, &gate->shared->auth, TOKEN_CACHE_ENTRIES);
+    if (config->signs && gate->shared->auth.signing)
+        rt->assertions = tg_assertions_new(gate->shared->auth.signing, ASSERTION_ENTRIES);
     rt->clusters = TG_NEW_ARRAY(struct tg_cluster *, count + 1);
+    rt->own = TG_NEW_ARRAY(struct tg_credential_view, count + 1);
     rt->call_limits = TG_NEW_ARRAY(struct tg_call_limits, count + 1);
     rt->metrics = TG_NEW_ARRAY(struct tg_route_metrics, count + 1);
     rt->content = TG_NEW_ARRAY(struct tg_content, count + 1);
@@ -112,13 +116,16 @@ void tg_runtime_unref(struct tg_runtime *rt)
 
     for (size_t i = 0; i <= count; i++) {
         tg_cluster_free(rt->clusters[i]);
+        tg_credential_view_fini(&rt->own[i]);
         for (size_t m = 0; m < TG_METHOD_COUNT; m++)
             free(rt->metrics[i].by_method[m]);
         free(rt->metrics[i].refused[0]);
         free(rt->metrics[i].refused[1]);
     }
+    tg_assertions_free(rt->assertions);                  /* it holds identities, which point into what follows */
     tg_authn_free(rt->authn);
     free(rt->clusters);
+    free(rt->own);
     free(rt->call_limits);
     free(rt->metrics);
     free(rt->content);

@@ -9,20 +9,33 @@
 
 #define MAX_AUTHORIZATION 4
 
-static void on_keys(void *arg)
+static void on_told(void *arg)
 {
     struct tg_exchange *ex = arg;
 
-    ex->waiting_keys = false;
-    ex->keys_came = true;
+    ex->authn_waits = false;
+    ex->authn_told = true;
     tg_exchange_run(ex);
 }
 
 void tg_step_authn_cancel(struct tg_exchange *ex)
 {
-    if (ex->waiting_keys)
+    if (ex->authn_waits)
         tg_authn_cancel(ex->rt->authn, ex);
-    ex->waiting_keys = false;
+    ex->authn_waits = false;
+}
+
+/* Of the address bucket: whether the provider may be asked about a token that nobody knows. */
+static bool has_room(void *arg)
+{
+    struct tg_exchange *ex = arg;
+    const struct tg_tiers *tiers = &ex->rt->config->tiers;
+    struct tg_charge charge = {0};
+
+    if (tiers->off || tiers->shadow)
+        return true;
+    tg_limiter_address(ex->gate->shared->limiter, &tiers->unauthenticated, &ex->client_ip, ex->wall_ms, true, &charge);
+    return charge.admitted;
 }
 
 static void classify(struct tg_exchange *ex)
@@ -65,27 +78,42 @@ static void gather_facts(struct tg_exchange *ex)
     f->groups_claim = id->provider->groups_claim;
 }
 
+/* An answer that was waited for is from after the request began, and is not to seem to come from ahead of the clock. */
+static int64_t now_ms(const struct tg_exchange *ex)
+{
+    return ex->authn_told ? tg_worker_wall_ms(ex->gate->worker) : ex->wall_ms;
+}
+
 enum tg_next tg_step_authn(struct tg_exchange *ex)
 {
     enum tg_authn_result result = TG_AUTHN_OK;
 
-    if (ex->waiting_keys)
+    if (ex->authn_waits)
         return TG_NEXT_WAIT;
-    if (!ex->keys_came)
+    if (!ex->authn_told)
         classify(ex);
     if (ex->credential.kind == TG_CREDENTIAL_MALFORMED)
         return tg_exchange_refuse(ex, TG_REFUSE_CREDENTIAL);
-    if (ex->credential.kind == TG_CREDENTIAL_BEARER) {
-        result = tg_authn_verify(ex->rt->authn, ex->credential.token, ex->route->providers, ex->wall_ms, ex->keys_came,
-                                 on_keys, ex, &ex->identity, &ex->auth_reason);
+    if (ex->credential.kind != TG_CREDENTIAL_NONE) {
+        struct tg_authn_request request = {
+            .token = ex->credential.token, .allowed = ex->route->providers, .accept_opaque = ex->route->accept_opaque,
+            .now_ms = now_ms(ex), .again = ex->authn_told, .has_room = has_room, .done = on_told, .arg = ex,
+        };
+
+        result = tg_authn_verify(ex->rt->authn, &request, &ex->identity, &ex->auth_reason);
         memcpy(ex->key_set, tg_authn_key_set(ex->rt->authn), sizeof(ex->key_set));
     }
     switch (result) {
     case TG_AUTHN_WAIT:
-        ex->waiting_keys = true;
+        ex->authn_waits = true;
         return TG_NEXT_WAIT;
     case TG_AUTHN_UNAVAILABLE:
         return tg_exchange_refuse(ex, TG_REFUSE_NO_KEYS);
+    case TG_AUTHN_NO_ANSWER:
+        return tg_exchange_refuse(ex, TG_REFUSE_NO_ANSWER);
+    case TG_AUTHN_LIMITED:
+        ex->pending = TG_REFUSE_LIMIT;
+        break;
     case TG_AUTHN_EXPIRED:
         ex->pending = TG_REFUSE_EXPIRED;
         break;
@@ -93,6 +121,8 @@ enum tg_next tg_step_authn(struct tg_exchange *ex)
         ex->pending = TG_REFUSE_INVALID;
         break;
     case TG_AUTHN_OK:
+        if (ex->identity)
+            tg_check_bound(ex);
         break;
     }
     gather_facts(ex);

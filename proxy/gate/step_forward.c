@@ -6,7 +6,6 @@
  * died under an idempotent method (RFC 9110 §9.2.2) whose body, if any, is still here whole. Both directions stream;
  * what one side cannot take pauses the other.
  */
-#include "base/hash.h"
 #include "internal.h"
 
 #define REPLAY_BYTES 16384
@@ -15,38 +14,6 @@
 static struct tg_exchange *exchange_of(struct tg_call *call)
 {
     return (struct tg_exchange *)((char *)call - offsetof(struct tg_exchange, call));
-}
-
-/* ---- identity for the upstream ---- */
-
-static bool pass_value(struct tg_slice v)
-{
-    return v.len == 0 || tg_is_field_value(v);
-}
-
-/* jwt_claims_headers: a configured name is always sent, empty when there is no such claim or it cannot stand in a
- * field. */
-static size_t identity_fields(struct tg_exchange *ex, struct tg_field **out)
-{
-    const struct tg_string_map *map = &ex->rt->config->route_defaults.claims_headers;
-
-    if (!ex->route->pass_identity_headers || map->count == 0)
-        return 0;
-    *out = tg_arena_alloc(&ex->arena, sizeof(**out) * map->count);
-    for (size_t i = 0; i < map->count; i++) {
-        const struct tg_claim *claim = NULL;
-        struct tg_buf value = {0};
-
-        if (ex->identity)
-            claim = tg_claims_get(ex->identity->claims, map->values[i], tg_hash_slice(map->values[i]));
-        if (claim)
-            tg_claims_join(claim, &value);
-        struct tg_slice text = tg_slice_trim(tg_buf_slice(&value));
-        (*out)[i].name = map->names[i];
-        (*out)[i].value = pass_value(text) ? tg_arena_dup(&ex->arena, text) : TG_S("");
-        tg_buf_fini(&value);
-    }
-    return map->count;
 }
 
 /* ---- the head that goes on ---- */
@@ -97,7 +64,7 @@ struct tg_slice tg_forward_head(struct tg_exchange *ex, const struct tg_target *
 {
     const struct tg_route *route = ex->route;
     struct tg_field *identity = NULL;
-    size_t identity_count = identity_fields(ex, &identity);
+    size_t identity_count = tg_upstream_auth_add(ex, &identity, tg_identity_fields(ex, &identity));
     bool preserve = route->preserve_host_header || target->echo;
     struct tg_slice host = preserve && ex->head.authority.len                    ? ex->head.authority
                            : route->host_rewrite.ptr                             ? route->host_rewrite
@@ -136,6 +103,10 @@ static void on_total(struct tg_deadline *d)
 {
     struct tg_exchange *ex = (struct tg_exchange *)((char *)d - offsetof(struct tg_exchange, total));
 
+    if (ex->own_wait) {
+        tg_exchange_break(ex, TG_REFUSE_NO_CREDENTIAL);
+        return;
+    }
     if (!ex->calling) {                                  /* nothing but its content is waited for */
         tg_exchange_break(ex, TG_REFUSE_SLOW_BODY);
         return;
@@ -171,6 +142,12 @@ static void on_head(struct tg_call *call, const struct tg_head *head)
 
     if (head->status == 101 && !(ex->upgrade && tg_is_websocket_accept(head))) {
         tg_exchange_break(ex, TG_REFUSE_UPSTREAM);
+        return;
+    }
+    if (head->status == 401 && tg_upstream_auth_refused(ex)) {
+        ex->own_again = true;
+        tg_call_cancel(call);
+        ex->client->want_body(ex, false);
         return;
     }
     ex->upstream_us = ex->gate->worker->now_us - call->sent_us;
@@ -298,6 +275,16 @@ static bool idempotent(const struct tg_head *head)
     }
 }
 
+static void send_again(struct tg_exchange *ex, bool fresh)
+{
+    memset(&ex->call, 0, sizeof(ex->call));
+    ex->outcome = TG_OUTCOME_NONE;
+    start_call(ex, fresh);
+    tg_call_flush(&ex->call);
+    if (ex->body_open && tg_call_backlog(&ex->call) == 0)
+        ex->client->want_body(ex, true);                 /* it may have been paused for the connection that failed */
+}
+
 /* Whether to send the request once more, after what just happened. */
 static bool try_again(struct tg_exchange *ex)
 {
@@ -320,12 +307,7 @@ static bool try_again(struct tg_exchange *ex)
     } else if (ex->fault != TG_CALL_NO_ANSWER || !was_reused || !idempotent(&ex->head)) {
         return false;
     }
-    memset(&ex->call, 0, sizeof(ex->call));
-    ex->outcome = TG_OUTCOME_NONE;
-    start_call(ex, !refused);
-    tg_call_flush(&ex->call);
-    if (ex->body_open && tg_call_backlog(&ex->call) == 0)
-        ex->client->want_body(ex, true);                 /* it may have been paused for the connection that failed */
+    send_again(ex, !refused);
     return true;
 }
 
@@ -339,6 +321,16 @@ void tg_forward_time(struct tg_exchange *ex)
     tg_deadline_set(&ex->gate->worker->wheel, &ex->total, ex->gate->worker->now_ms + total_ms);
 }
 
+/* Behind a 401 to our own token. If there was no better one to be had, the service says so once more, to the caller. */
+static enum tg_next begin_again(struct tg_exchange *ex)
+{
+    ex->own_again = false;
+    if (tg_upstream_auth_ready(ex) != TG_OWN_READY)
+        return tg_exchange_refuse(ex, TG_REFUSE_NO_CREDENTIAL);
+    send_again(ex, true);                                /* whatever the method: never on one that may have died */
+    return TG_NEXT_WAIT;
+}
+
 static enum tg_next begin(struct tg_exchange *ex)
 {
     if (tg_is_websocket(&ex->head)) {
@@ -346,9 +338,17 @@ static enum tg_next begin(struct tg_exchange *ex)
             return tg_exchange_refuse(ex, TG_REFUSE_WEBSOCKET);
         ex->upgrade = true;
     }
+    tg_forward_time(ex);
+    switch (tg_upstream_auth_ready(ex)) {
+    case TG_OWN_WAIT:
+        return TG_NEXT_WAIT;
+    case TG_OWN_NONE:
+        return tg_exchange_refuse(ex, TG_REFUSE_NO_CREDENTIAL);
+    case TG_OWN_READY:
+        break;
+    }
     ex->endpoint = tg_cluster_next(ex->rt->clusters[ex->route->index], 0);
     ex->replayable = true;
-    tg_forward_time(ex);
     start_call(ex, false);
     tg_exchange_ask_for_body(ex);
     return TG_NEXT_WAIT;
@@ -356,8 +356,12 @@ static enum tg_next begin(struct tg_exchange *ex)
 
 enum tg_next tg_step_forward(struct tg_exchange *ex)
 {
+    if (ex->own_wait)
+        return TG_NEXT_WAIT;
     if (!ex->calling)
         return begin(ex);
+    if (ex->own_again)
+        return begin_again(ex);
     if (ex->outcome == TG_OUTCOME_NONE)
         return TG_NEXT_WAIT;
     if (ex->outcome == TG_OUTCOME_ENDED) {
@@ -395,6 +399,8 @@ void tg_forward_body_end(struct tg_exchange *ex, const struct tg_head *trailers)
 {
     struct tg_head passed;
 
+    if (ex->own_wait)
+        return;                                          /* sent anew later; without trailers (RFC 9110 §6.5.1) */
     if (trailers == ex->body_trailers) {                 /* none, or those that were kept */
         tg_call_end(&ex->call, trailers);
         return;

@@ -5,6 +5,7 @@
  * 6750 §3); words come from fixed lists, so nothing of a token, a field, a key or the upstream is ever echoed. Accept
  * is not looked at: the route's error_format decides, except that a gRPC caller gets a grpc-status.
  */
+#include "auth/dpop.h"
 #include "base/json.h"
 #include "internal.h"
 #include <stdio.h>
@@ -33,6 +34,19 @@ static struct tg_slice number(struct tg_arena *arena, uint64_t n)
     return tg_slice(at, (size_t)(end - at));
 }
 
+/* RFC 9449 §8.2, §9: the nonce of the next proof, where proofs need one. */
+static size_t nonce_field(struct tg_exchange *ex, struct tg_field *out)
+{
+    const struct tg_dpop *dpop = ex->gate->shared->auth.dpop;
+    char nonce[TG_DPOP_NONCE];
+
+    if (!dpop || !tg_dpop_wants_nonce(dpop))
+        return 0;
+    tg_dpop_nonce(dpop, ex->wall_ms, nonce);
+    *out = (struct tg_field){TG_S("DPoP-Nonce"), tg_arena_dup(&ex->arena, tg_slice_str(nonce)), TG_FIELD_OTHER};
+    return 1;
+}
+
 size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field out[static TG_ANSWER_FIELDS])
 {
     size_t n = 0;
@@ -47,6 +61,8 @@ size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field out[static TG_AN
     }
     if (ex->request_id.len)
         out[n++] = (struct tg_field){TG_S("X-Request-Id"), ex->request_id, TG_FIELD_X_REQUEST_ID};
+    if (ex->credential.kind == TG_CREDENTIAL_DPOP)
+        n += nonce_field(ex, out + n);
     if (ex->traced) {                                    /* no cache may hand it to others */
         out[n++] = (struct tg_field){TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL};
         n += tg_trace_fields(ex, out + n);
@@ -54,15 +70,73 @@ size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field out[static TG_AN
     return n;
 }
 
-static struct tg_slice challenge_text(struct tg_exchange *ex, const struct tg_refusal_row *r)
+/* ---- WWW-Authenticate ---- */
+
+static struct tg_slice algs_text(struct tg_arena *arena, tg_algs algs)
 {
-    struct tg_slice realm = ex->rt ? ex->rt->config->realm : TG_S("tollgate"), out;
+    struct tg_buf text = {0};
+    struct tg_slice out;
+
+    for (unsigned a = 0; a < TG_ALG_COUNT; a++)
+        if (algs & TG_ALG_BIT(a))
+            tg_buf_addf(&text, "%s%s", text.len ? " " : "", tg_alg_name(a));
+    out = tg_arena_dup(arena, tg_buf_slice(&text));
+    tg_buf_fini(&text);
+    return out;
+}
+
+static struct tg_slice scope_text(struct tg_exchange *ex)
+{
+    struct tg_slice scopes[TG_SCOPES_TOLD], out;
+    size_t count = tg_scopes_needed(ex, ex->route, scopes, ARRAY_LEN(scopes));
     struct tg_buf text = {0};
 
-    tg_refusal_challenge(r, realm, ex->credential.what, &text);
+    for (size_t i = 0; i < count; i++)
+        tg_buf_addf(&text, "%s" TG_S_FMT, i ? " " : "", TG_S_ARG(scopes[i]));
     out = tg_arena_dup(&ex->arena, tg_buf_slice(&text));
     tg_buf_fini(&text);
     return out;
+}
+
+/* What the route says of itself in a challenge; the scheme is the one the client used, or has to use. */
+static void words_of_route(struct tg_exchange *ex, const struct tg_refusal_row *r, struct tg_challenge_words *words)
+{
+    const struct tg_route *route = ex->route;
+    struct tg_buf url = {0};
+
+    if (r->challenge == TG_CHALLENGE_SCOPE)
+        words->scope = scope_text(ex);
+    if (route->resource) {
+        tg_resource_metadata_url(ex, route, &url);
+        words->resource_metadata = tg_arena_dup(&ex->arena, tg_buf_slice(&url));
+        tg_buf_fini(&url);
+    }
+    if (ex->credential.kind == TG_CREDENTIAL_DPOP || ex->wants_dpop || route->possession == TG_POSSESSION_DPOP)
+        words->bearer = false;
+    words->dpop = !words->bearer || route->possession == TG_POSSESSION_ANY;
+    if (words->dpop)
+        words->dpop_algs = algs_text(&ex->arena, ex->rt->config->dpop.algs);
+}
+
+/* One field a scheme. */
+static size_t challenge_fields(struct tg_exchange *ex, const struct tg_refusal_row *r, struct tg_field out[static 2])
+{
+    struct tg_challenge_words words = {.fault = ex->credential.what, .bearer = true};
+    struct tg_buf text[2] = {{0}, {0}};
+    size_t n;
+
+    if (r->challenge == TG_CHALLENGE_NONE)
+        return 0;
+    words.realm = ex->rt ? ex->rt->config->realm : TG_S("tollgate");
+    if (ex->route)
+        words_of_route(ex, r, &words);
+    n = tg_refusal_challenge(r, &words, text);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (struct tg_field){TG_S("WWW-Authenticate"), tg_arena_dup(&ex->arena, tg_buf_slice(&text[i])),
+                                   TG_FIELD_WWW_AUTHENTICATE};
+        tg_buf_fini(&text[i]);
+    }
+    return n;
 }
 
 /* ---- bodies ---- */
@@ -214,8 +288,10 @@ static struct tg_slice details_of(struct tg_exchange *ex, const struct tg_refusa
 
 static const char *oauth_error(const struct tg_refusal_row *r, unsigned status)
 {
-    if (r->challenge == TG_CHALLENGE_TOKEN)
-        return "invalid_token";
+    const char *challenged = tg_challenge_error(r->challenge);
+
+    if (challenged)
+        return challenged;
     if (status == 401)
         return "unauthorized";
     if (status == 403)
@@ -295,8 +371,7 @@ static size_t refusal_fields(struct tg_exchange *ex, const struct tg_refusal_row
     out[n++] = (struct tg_field){TG_S("Content-Type"), tg_slice_str(type), TG_FIELD_CONTENT_TYPE};
     if (!ex->traced)                                     /* else tg_answer_fields says it */
         out[n++] = (struct tg_field){TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL};
-    if (r->challenge != TG_CHALLENGE_NONE)
-        out[n++] = (struct tg_field){TG_S("WWW-Authenticate"), challenge_text(ex, r), TG_FIELD_WWW_AUTHENTICATE};
+    n += challenge_fields(ex, r, out + n);
     if (status == 429)
         out[n++] =
             (struct tg_field){TG_S("Retry-After"), number(&ex->arena, ex->charge.retry_after_s), TG_FIELD_RETRY_AFTER};
@@ -305,8 +380,7 @@ static size_t refusal_fields(struct tg_exchange *ex, const struct tg_refusal_row
     if (status == 415)                                   /* RFC 9110 §15.5.16 */
         out[n++] = (struct tg_field){TG_S("Accept-Encoding"), TG_S("identity"), TG_FIELD_OTHER};
     if (status == 405)
-        out[n++] =
-            (struct tg_field){TG_S("Allow"), TG_S("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), TG_FIELD_OTHER};
+        out[n++] = (struct tg_field){TG_S("Allow"), tg_allowed_methods(ex), TG_FIELD_OTHER};
     return n;
 }
 

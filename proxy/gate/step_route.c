@@ -1,7 +1,8 @@
 /*
  * step_route - who is asking for what: the canonical path, the client's address, the route; ids for the log.
  *
- * Refused here: TRACE and CONNECT (405), a path with two readings (400), no route (404).
+ * Refused here: TRACE and CONNECT (405), a path with two readings (400), no route (404). What tollgate publishes
+ * itself leaves the usual way here.
  */
 #include "base/digest.h"
 #include "base/log.h"
@@ -116,6 +117,8 @@ enum tg_next tg_step_route(struct tg_exchange *ex)
         return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
     if (ex->port < 0 && ex->conn->tls)
         ex->port = HTTPS_PORT;
+    if (tg_slice_starts_with(ex->path, TG_S("/.well-known/")) && tg_well_known(ex))
+        return TG_NEXT_GO;
     switch (tg_routes_find(ex->rt->config->routes, ex->host, ex->port, ex->path, &ex->arena, &ex->route)) {
     case TG_ROUTE_NONE:
         return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);

@@ -1,7 +1,10 @@
 /*
- * step_serve - what tollgate answers itself with 200: a service (health, metrics) and the built-in echo.
+ * step_serve - what tollgate answers itself with 200: a service (health, metrics), what is
+ * published under /.well-known, and the built-in echo.
  *
- * The echo shows the request as an upstream would have got it, as JSON: for `dev`, `demo` and first steps.
+ * The echo shows the request as an upstream would have got it, as JSON: for `dev`, `demo` and first steps. What it
+ * shows ends in tickets, so nothing of it can be used: no token of the caller or of tollgate, no assertion that
+ * verifies.
  */
 #include "base/json.h"
 #include "internal.h"
@@ -35,6 +38,19 @@ static void add_pair(struct tg_buf *b, const char *name, struct tg_slice value)
     tg_log_json_string(b, value);
 }
 
+static struct tg_slice shown(struct tg_exchange *ex, const struct tg_field *f)
+{
+    struct tg_slice v = f->value;
+
+    if (f->id == TG_FIELD_AUTHORIZATION)
+        return TG_S("Bearer (not shown)");
+    if (!tg_slice_eq_nocase(f->name, TG_S("X-Pomerium-Jwt-Assertion")))
+        return v;
+    while (v.len > 0 && v.ptr[v.len - 1] != '.')
+        v.len--;
+    return tg_arena_printf(&ex->arena, TG_S_FMT "(signature not shown)", TG_S_ARG(v));
+}
+
 static void write_echo(struct tg_exchange *ex, struct tg_buf *b)
 {
     struct tg_head out;
@@ -57,9 +73,7 @@ static void write_echo(struct tg_exchange *ex, struct tg_buf *b)
             tg_buf_addc(b, ',');
         tg_log_json_string(b, tg_buf_slice(&name));
         tg_buf_addc(b, ':');
-        /* The caller's token is the one thing not shown: what is pasted from a demo ends in tickets. */
-        tg_log_json_string(b, out.fields[i].id == TG_FIELD_AUTHORIZATION ? TG_S("Bearer (not shown)")
-                                                                         : out.fields[i].value);
+        tg_log_json_string(b, shown(ex, &out.fields[i]));
         tg_buf_fini(&name);
     }
     tg_buf_adds(b, "},");
@@ -74,6 +88,11 @@ enum tg_next tg_step_serve(struct tg_exchange *ex)
 
     if (ex->gate->service)
         return serve_service(ex);
+    if (ex->well_known) {
+        tg_serve_well_known(ex);
+        ex->state = EX_LOG;
+        return TG_NEXT_GO;
+    }
     if (ex->replay.len > 0) {                            /* content that was read before, to be judged */
         ex->served_body = ex->replay;
         ex->replay = (struct tg_buf){0};
