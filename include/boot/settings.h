@@ -33,6 +33,15 @@ void tg_settings_fini(struct tg_settings *s);
 const char *tg_settings_differs(const struct tg_settings *old, const struct tg_settings *now);
 /* health_address of a file whatever else is wrong with it, for healthcheck; empty: none. The default without a file. */
 void tg_settings_health_address(const char *path, struct tg_buf *out);
+/*
+ * Where the store is, of a file whatever else is wrong with it: for commands that must work all the same. It fails when
+ * the file cannot be read or is no YAML. free(state_dir); NULL: none is set.
+ */
+struct tg_settings_store {
+    char *state_dir;
+    bool pats;                                           /* personal access tokens are taken */
+};
+enum tg_status tg_settings_read_store(const char *path, struct tg_settings_store *out, struct tg_err *err);
 /* Where the configuration is: -c, else $TOLLGATE_CONFIG, else /etc/tollgate/tollgate.yaml. */
 const char *tg_settings_path(const char *given);
 

@@ -5,6 +5,10 @@
  * has usable keys (fetched, or from disk within max_stale).
  */
 #include "admin/health.h"
+#include "auth/credential.h"
+#include "auth/introspect.h"
+#include "auth/pat.h"
+#include "auth/revoked.h"
 #include "base/clock.h"
 #include "base/metric.h"
 #include "process.h"
@@ -46,6 +50,14 @@ static void answer_checks(const struct tg_health *h, const struct check *checks,
                         checks[i].ok ? "ok" : "failed");
         if (h->keys && count > 1)
             tg_keys_describe(h->keys, &answer->body);
+        if (h->shared->auth.introspector && count > 1)
+            tg_introspector_describe(h->shared->auth.introspector, &answer->body);
+        if (h->shared->auth.credentials && count > 1)
+            tg_credentials_describe(h->shared->auth.credentials, &answer->body);
+        if (h->shared->auth.pats && count > 1)
+            tg_pats_describe(h->shared->auth.pats, &answer->body);
+        if (h->shared->auth.revocations && count > 1)
+            tg_revocations_describe(h->shared->auth.revocations, &answer->body);
     }
     tg_buf_adds(&answer->body, ok ? "ok\n" : "not ready\n");
 }

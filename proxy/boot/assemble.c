@@ -2,6 +2,11 @@
  * assemble - services in order up, in reverse order down.
  */
 #include "boot/assemble.h"
+#include "auth/assertion.h"
+#include "auth/credential.h"
+#include "auth/introspect.h"
+#include "auth/pat.h"
+#include "auth/revoked.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -92,6 +97,35 @@ static void count_serving(struct tg_worker *w, void *arg)
     s->connections = tg_gate_connections(s->gate);
 }
 
+/* ---- tollgate's own credentials for the services ---- */
+
+struct credential_binding {
+    struct tg_credentials *credentials;
+    struct tg_config *config;
+};
+
+/* By route index; the configuration keeps the references. */
+static void bind_credentials(struct tg_worker *w, void *arg)
+{
+    const struct credential_binding *b = arg;
+    struct tg_config *c = b->config;
+    size_t count = c->routes ? tg_routes_count(c->routes) : 0;
+
+    (void)w;
+    if (!c->upstream_auth)
+        return;
+    c->credentials = TG_ARENA_ARRAY(&c->arena, struct tg_credential_source *, count);
+    for (size_t i = 0; i < count; i++)
+        if (c->has_upstream_auth[i])
+            c->credentials[i] = tg_credentials_bind(b->credentials, &c->upstream_auth[i]);
+}
+
+static void sweep_credentials(struct tg_worker *w, void *arg)
+{
+    (void)w;
+    tg_credentials_sweep(arg);
+}
+
 /* ---- the control thread ---- */
 
 static enum tg_status init_control(struct tg_worker *w, void *arg, struct tg_err *err)
@@ -104,6 +138,10 @@ static enum tg_status init_control(struct tg_worker *w, void *arg, struct tg_err
         server->keys = tg_keys_new(w, server->fetcher, state_dir);
         tg_keys_bind(server->keys, &server->settings.config->providers);
         server->health.keys = server->keys;
+        server->shared.auth.introspector = tg_introspector_new(w, server->fetcher);
+        tg_introspector_bind(server->shared.auth.introspector, &server->settings.config->providers);
+        server->shared.auth.credentials = tg_credentials_new(w, server->fetcher);
+        bind_credentials(w, &(struct credential_binding){server->shared.auth.credentials, server->settings.config});
         st = tg_exposure_new(w, &server->exposure, err);
     }
     if (st == TG_OK)
@@ -126,6 +164,10 @@ static void fini_control(struct tg_worker *w, void *arg)
     server->health.keys = NULL;
     tg_exposure_free(server->exposure);
     server->exposure = NULL;
+    tg_credentials_free(server->shared.auth.credentials);
+    server->shared.auth.credentials = NULL;
+    tg_introspector_free(server->shared.auth.introspector);
+    server->shared.auth.introspector = NULL;
     tg_keys_free(server->keys);
     tg_fetcher_free(server->fetcher);
 }
@@ -158,6 +200,89 @@ static void bind_keys(struct tg_worker *w, void *arg)
 
     (void)w;
     tg_keys_bind(b->server->keys, b->providers);
+}
+
+/* Only when nothing can refuse the new configuration any more: what is kept takes on its settings. */
+static void bind_introspector(struct tg_worker *w, void *arg)
+{
+    struct key_binding *b = arg;
+
+    (void)w;
+    tg_introspector_bind(b->server->shared.auth.introspector, b->providers);
+}
+
+/* ---- the keys that sign for the services ---- */
+
+static enum tg_status read_signing(struct tg_server *server, const struct tg_config *config,
+                                   struct tg_signing_keys **keys, struct tg_err *err)
+{
+    return tg_signing_read(server->shared.auth.signing, config->signing_pem, config->signs, keys, err);
+}
+
+static enum tg_status start_signing(struct tg_server *server, struct tg_err *err)
+{
+    const struct tg_settings *s = &server->settings;
+    char *state_dir = s->state_dir.ptr ? tg_slice_dup(s->state_dir) : NULL;
+    struct tg_signing_keys *keys = NULL;
+    enum tg_status st;
+
+    server->shared.auth.signing = tg_signing_new(state_dir);
+    free(state_dir);
+    st = read_signing(server, s->config, &keys, err);
+    if (st == TG_OK)
+        tg_signing_bind(server->shared.auth.signing, keys, tg_clock_wall_ms());
+    return st;
+}
+
+/* ---- personal access tokens ---- */
+
+/*
+ * Opened when a configuration first takes them, and then kept to the end. Workers see it when they bind that
+ * configuration, which is after this.
+ */
+static enum tg_status open_pats(struct tg_server *server, const struct tg_settings *s, struct tg_err *err)
+{
+    enum tg_status st;
+    char *state_dir;
+
+    if (!s->config->pats || server->shared.auth.pats)
+        return TG_OK;
+    if (!s->state_dir.ptr)
+        return tg_fail(err, TG_DENIED, "personal_access_tokens are kept in state_dir, and none is set");
+    state_dir = tg_slice_dup(s->state_dir);
+    st = tg_pats_new(state_dir, &server->shared.auth.pats, err);
+    free(state_dir);
+    return st == TG_UNSUPPORTED ? TG_IO : st;            /* it is the database that is too new, not the settings */
+}
+
+/* ---- proofs of possession, and tokens withdrawn ---- */
+
+/* A feed that cannot be read is a mistake of the configuration, but for the permission to read it. */
+static enum tg_status read_revocations(struct tg_server *server, const struct tg_config *config,
+                                       struct tg_revocations_next **next, struct tg_err *err)
+{
+    enum tg_status st = tg_revocations_read(server->shared.auth.revocations, config->revoked_tokens_file, next, err);
+    struct tg_err why;
+
+    if (st == TG_OK)
+        return TG_OK;
+    why = *err;
+    return tg_fail(err, st == TG_DENIED ? st : TG_UNSUPPORTED, "revoked_tokens_file: %s", why.text);
+}
+
+static enum tg_status start_possession(struct tg_server *server, struct tg_err *err)
+{
+    const struct tg_config *config = server->settings.config;
+    struct tg_revocations_next *next = NULL;
+    enum tg_status st;
+
+    server->shared.auth.dpop = tg_dpop_new();
+    tg_dpop_bind(server->shared.auth.dpop, &config->dpop);
+    server->shared.auth.revocations = tg_revocations_new();
+    st = read_revocations(server, config, &next, err);
+    if (st == TG_OK)
+        tg_revocations_put(server->shared.auth.revocations, next);
+    return st;
 }
 
 /* ---- up ---- */
@@ -227,9 +352,25 @@ static void raise_descriptor_limit(void)
     }
 }
 
-enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *settings, struct tg_err *err)
+static enum tg_status start_threads(struct tg_server *server, struct tg_err *err)
 {
     struct tg_worker_hooks control = {init_control, fini_control, server};
+    enum tg_status st = tg_worker_start(server->worker_count, "control", &control, &server->control, err);
+
+    for (unsigned i = 0; st == TG_OK && i < server->worker_count; i++) {
+        struct tg_serving *s = &server->serving[i];
+        struct tg_worker_hooks hooks = {init_serving, fini_serving, s};
+        char name[24];
+
+        s->server = server;
+        snprintf(name, sizeof(name), "worker-%u", i);
+        st = tg_worker_start(i, name, &hooks, &s->worker, err);
+    }
+    return st;
+}
+
+enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *settings, struct tg_err *err)
+{
     struct tg_slice log = settings->access_log_output;
     enum tg_status st = TG_OK;
 
@@ -248,18 +389,15 @@ enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *set
     if (st == TG_OK)
         st = refuse_exposed(server, &server->settings, err);
     if (st == TG_OK)
+        st = start_signing(server, err);
+    if (st == TG_OK)
+        st = open_pats(server, &server->settings, err);
+    if (st == TG_OK)
+        st = start_possession(server, err);
+    if (st == TG_OK)
         st = open_sockets(server, err);
     if (st == TG_OK)
-        st = tg_worker_start(server->worker_count, "control", &control, &server->control, err);
-    for (unsigned i = 0; st == TG_OK && i < server->worker_count; i++) {
-        struct tg_serving *s = &server->serving[i];
-        struct tg_worker_hooks hooks = {init_serving, fini_serving, s};
-        char name[24];
-
-        s->server = server;
-        snprintf(name, sizeof(name), "worker-%u", i);
-        st = tg_worker_start(i, name, &hooks, &s->worker, err);
-    }
+        st = start_threads(server, err);
     if (st != TG_OK) {
         tg_server_stop(server);
         return st;
@@ -288,27 +426,63 @@ static void await_keys(struct tg_server *server)
     }
 }
 
-enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *settings, struct tg_err *err)
+struct coming {                                          /* read for a new configuration, not in force yet */
+    struct tg_signing_keys *keys;
+    struct tg_revocations_next *feed;
+};
+
+/* All that can refuse, before anything takes effect. A store that was opened is asked by nobody yet. */
+static enum tg_status may_reload(struct tg_server *server, const struct tg_settings *settings, struct coming *coming,
+                                 struct tg_err *err)
 {
     const char *differs = tg_settings_differs(&server->settings, settings);
-    struct key_binding binding = {server, &settings->config->providers};
+    enum tg_status st;
 
     if (differs)
         return tg_fail(err, TG_UNSUPPORTED, "%s can only change with a restart", differs);
-    if (refuse_exposed(server, settings, err) != TG_OK)
+    st = refuse_exposed(server, settings, err);
+    if (st == TG_OK)
+        st = open_pats(server, settings, err);
+    if (st == TG_OK)
+        st = read_signing(server, settings->config, &coming->keys, err);
+    if (st == TG_OK)
+        st = read_revocations(server, settings->config, &coming->feed, err);
+    if (st == TG_OK)
+        return TG_OK;
+    tg_signing_keys_unref(coming->keys);
+    return TG_UNSUPPORTED;
+}
+
+enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *settings, struct tg_err *err)
+{
+    struct key_binding binding = {server, &settings->config->providers};
+    struct coming coming = {0};
+
+    if (may_reload(server, settings, &coming, err) != TG_OK)
         return TG_UNSUPPORTED;
     tg_worker_call(server->control, bind_keys, &binding);
     await_keys(server);
+    if (coming.keys)                                     /* else the old ones sign until the last worker is over */
+        tg_signing_bind(server->shared.auth.signing, coming.keys, tg_clock_wall_ms());
+    tg_worker_call(server->control, bind_introspector, &binding);
+    tg_revocations_put(server->shared.auth.revocations, coming.feed);
+    tg_dpop_bind(server->shared.auth.dpop, &settings->config->dpop);
+    struct credential_binding own = {server->shared.auth.credentials, settings->config};
+
+    tg_worker_call(server->control, bind_credentials, &own);
     struct tg_settings old = server->settings;
 
     server->settings = *settings;
     memset(settings, 0, sizeof(*settings));
     for (unsigned i = 0; i < server->worker_count; i++)
         tg_worker_call(server->serving[i].worker, bind_serving, &server->serving[i]);
+    if (!coming.keys)
+        tg_signing_bind(server->shared.auth.signing, NULL, tg_clock_wall_ms());
     tg_worker_call(server->control, bind_exposure, server);
     tell_unverified(old.config, server->settings.config);
     tell_certificates(&old, &server->settings);
     tg_settings_fini(&old);
+    tg_worker_call(server->control, sweep_credentials, server->shared.auth.credentials);
     return TG_OK;
 }
 
@@ -356,6 +530,10 @@ void tg_server_stop(struct tg_server *server)
         tg_listen_close(&server->health_socket);
     tg_log_sink_close(server->shared.access_log);
     tg_limiter_free(server->shared.limiter);
+    tg_revocations_free(server->shared.auth.revocations);
+    tg_dpop_free(server->shared.auth.dpop);
+    tg_pats_free(server->shared.auth.pats);
+    tg_signing_free(server->shared.auth.signing);
     tg_gate_shared_fini(&server->shared);
     free(server->sockets);
     free(server->serving);

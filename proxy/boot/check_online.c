@@ -172,6 +172,7 @@ int check_online(const struct tg_settings *settings, const char *token)
     if (inquiry_start(&c.q, &err) != TG_OK)
         return tg_complain(TG_EXIT_FAILURE, "%s", err.text);
     check_providers(&c);
+    check_identity(&c);
     check_upstreams(&c);
     check_exposure(&c);
     check_running(&c);

@@ -73,5 +73,6 @@ static void check_provider(struct online_check *c, size_t i)
 void check_providers(struct online_check *c)
 {
     for (size_t i = 0; i < c->settings->config->providers.count; i++)
-        check_provider(c, i);
+        if (!c->settings->config->providers.items[i].pats)
+            check_provider(c, i);
 }

@@ -4,6 +4,7 @@
  * Nothing of the token's text is printed, only claims that decide; cut, and escaped as JSON, for they are a stranger's.
  */
 #include "check_online.h"
+#include "auth/pat.h"
 #include "base/json.h"
 #include "token_check.h"
 
@@ -60,7 +61,9 @@ static void tell_issuer(struct online_check *c, const cJSON *claims)
     tg_json_str(tg_json_get(claims, "iss"), &issuer);
     add_json(&found, tg_json_get(claims, "iss"));
     for (size_t i = 0; i < all->count; i++) {
-        tg_buf_adds(&wanted, i ? ", " : "");
+        if (all->items[i].pats)
+            continue;
+        tg_buf_adds(&wanted, wanted.len ? ", " : "");
         tg_json_add_string(&wanted, all->items[i].issuer);
         if (issuer.ptr && !*hint)
             hint = tg_issuer_slash_words(all->items[i].issuer, issuer);
@@ -80,7 +83,7 @@ static int provider_of(const struct online_check *c, const cJSON *claims)
     if (!tg_json_str(tg_json_get(claims, "iss"), &issuer))
         return -1;
     for (size_t i = 0; i < all->count; i++)
-        if (tg_slice_eq(all->items[i].issuer, issuer))
+        if (tg_slice_eq(all->items[i].issuer, issuer) && !all->items[i].pats)
             return (int)i;
     return -1;
 }
@@ -165,6 +168,57 @@ static bool is_sendable(struct online_check *c, struct tg_slice token)
     return false;
 }
 
+/* ---- tokens that keys do not settle ---- */
+
+static void ask_provider(struct online_check *c, const struct tg_provider *p, struct tg_slice token)
+{
+    struct tg_buf trouble = {0};
+
+    switch (check_ask(c, p, token, &trouble)) {
+    case TG_INTROSPECT_ACTIVE:
+        online_say(c, FINDING_OK, "token", TG_S(""),
+                   "an opaque token, and provider " TG_S_FMT " says that it is active", TG_S_ARG(p->name));
+        break;
+    case TG_INTROSPECT_INACTIVE:
+        online_say(c, FINDING_FAILED, "token", TG_S(""),
+                   "an opaque token, and provider " TG_S_FMT " says that it is not active, or what it says of it "
+                   "breaks a rule (audiences, required_claims)", TG_S_ARG(p->name));
+        c->token_refused = true;
+        break;
+    default:
+        online_say(c, FINDING_FAILED, "token", TG_S(""), "not judged: provider " TG_S_FMT ": %s", TG_S_ARG(p->name),
+                   tg_buf_cstr(&trouble));
+        break;
+    }
+    tg_buf_fini(&trouble);
+}
+
+static void tell_malformed(struct online_check *c, struct tg_slice token, const struct token_check *t)
+{
+    const struct tg_provider *p;
+
+    if (t->opaque && tg_providers_of_opaque(&c->settings->config->providers, UINT64_MAX, &p) == 1) {
+        ask_provider(c, p, token);
+        return;
+    }
+    online_say(c, FINDING_FAILED, "token", TG_S(""), "%s (%s, %s)", tg_err_text(&t->err), token_step_name(t->broken),
+               token_step_rule(t->broken));
+    c->token_refused = true;
+}
+
+static void tell_pat(struct online_check *c, struct tg_slice token)
+{
+    if (tg_pat_is_wellformed(token)) {
+        online_say(c, FINDING_WARNING, "token", TG_S(""),
+                   "not judged: a personal access token is known to the running process alone; `tollgate token list` "
+                   "tells which there are");
+        return;
+    }
+    online_say(c, FINDING_FAILED, "token", TG_S(""),
+               "it begins like a personal access token, and its length or checksum is wrong: mistyped or cut");
+    c->token_refused = true;
+}
+
 void check_token(struct online_check *c, struct tg_slice token)
 {
     struct token_check t = {0};
@@ -174,10 +228,10 @@ void check_token(struct online_check *c, struct tg_slice token)
     if (!is_sendable(c, token))
         return;
     tg_arena_init(&arena, NULL, 0);
-    if (!token_check_open(&t, token, false, &arena)) {
-        online_say(c, FINDING_FAILED, "token", TG_S(""), "%s (%s, %s)", tg_err_text(&t.err), token_step_name(t.broken),
-                   token_step_rule(t.broken));
-        c->token_refused = true;
+    if (c->settings->config->pats && tg_pat_has_prefix(token)) {
+        tell_pat(c, token);
+    } else if (!token_check_open(&t, token, false, &arena)) {
+        tell_malformed(c, token, &t);
     } else if ((i = provider_of(c, t.claims)) < 0) {
         tell_issuer(c, t.claims);
     } else if (!c->keys[i]) {

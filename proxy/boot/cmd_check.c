@@ -3,6 +3,7 @@
  * configuration says.
  */
 #include "boot/commands.h"
+#include "auth/revoked.h"
 #include "base/err.h"
 #include "boot/container.h"
 #include "boot/options.h"
@@ -14,7 +15,7 @@
 enum { OPT_ONLINE = TG_OPT_FIRST_OWN, OPT_TOKEN };
 static const struct tg_option options[] = {
     TG_OPTION_CONFIG,
-    {OPT_ONLINE, 0, "online", NULL, "then ask the providers for their keys, and connect to the services"},
+    {OPT_ONLINE, 0, "online", NULL, "then ask the providers for keys and tokens, and connect to the services"},
     {OPT_TOKEN, 0, "token", "T | -", "with --online: also tell why this token would be refused; -: standard input"},
     TG_OPTIONS_SETTINGS,
 };
@@ -24,8 +25,9 @@ static const struct tg_usage usage = {
     .about =
         "Reads the configuration as `run` would, with key files and policies, and tells every error and warning\n"
         "as FILE:LINE:COLUMN. Nothing is connected to. Prints `configuration ok` and ends with 0, or ends with 78.\n"
-        "With --online, one line a finding: keys, certificates, issuer and clock of each provider, the services\n"
-        "behind, ways around tollgate; 69 when something failed, 1 when the token would be refused.",
+        "With --online, one line a finding: keys, certificates, issuer and clock of each provider, whether it takes\n"
+        "the credential of `introspection` (one question about a random token), a token for each `upstream_auth`,\n"
+        "the services behind, ways around tollgate; 69 when something failed, 1 when the token would be refused.",
     .options = options,
     .option_count = ARRAY_LEN(options),
     .examples = "  tollgate check -c tollgate.yaml\n"
@@ -61,17 +63,6 @@ static bool read_options(struct checking *c, int argc, char **argv)
     return !c->token || c->online;
 }
 
-/* What was pasted or came from a file may have white space around it. */
-static const char *trim(struct tg_buf *text)
-{
-    const char *begin = tg_buf_cstr(text);
-
-    begin += strspn(begin, " \t\r\n");
-    while (text->len > 0 && strchr(" \t\r\n", text->data[text->len - 1]))
-        text->data[--text->len] = '\0';
-    return begin;
-}
-
 static int go_online(const struct tg_settings *settings, const char *token)
 {
     struct tg_buf text = {0};
@@ -81,11 +72,22 @@ static int go_online(const struct tg_settings *settings, const char *token)
     if (token && token_read(token, &text, &err) != TG_OK)
         code = tg_complain(TG_EXIT_USAGE, "%s", err.text);
     else
-        code = check_online(settings, token ? trim(&text) : NULL);
-    if (text.data)
-        explicit_bzero(text.data, text.cap);
-    tg_buf_fini(&text);
+        code = check_online(settings, token ? token_trim(&text) : NULL);
+    tg_buf_wipe(&text);
     return code;
+}
+
+/* The feed is not read with the configuration, but a start needs it. */
+static bool check_revoked(const struct tg_settings *settings, struct tg_problems *problems)
+{
+    struct tg_slice file = settings->config->revoked_tokens_file;
+    struct tg_err err;
+    size_t entries;
+
+    if (file.len == 0 || tg_revocations_check(file.ptr, &entries, &err) == TG_OK)
+        return true;
+    tg_problem_add(problems, false, "revoked_tokens_file: %s", err.text);
+    return false;
 }
 
 int tg_cmd_check(int argc, char **argv)
@@ -94,14 +96,15 @@ int tg_cmd_check(int argc, char **argv)
     struct checking c = {0};
     struct tg_settings settings;
     struct tg_buf out = {0};
-    bool ok;
+    bool loaded, ok;
     int code = TG_EXIT_CONFIG;
 
     if (!read_options(&c, argc, argv))
         return c.o.code;
     if (c.show)
         return tg_settings_show(c.show, c.config);
-    ok = tg_settings_load(tg_settings_path(c.config), &settings, &problems);
+    loaded = tg_settings_load(tg_settings_path(c.config), &settings, &problems);
+    ok = loaded && check_revoked(&settings, &problems);
     if (ok)
         tg_container_warn(tg_container_detect(NULL), &settings, &problems);
     tg_problems_print(&problems, false);
@@ -112,7 +115,7 @@ int tg_cmd_check(int argc, char **argv)
     }
     if (code == TG_EXIT_OK && c.online)
         code = go_online(&settings, c.token);
-    if (ok)
+    if (loaded)
         tg_settings_fini(&settings);
     return code;
 }

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "boot/options.h"
 #include "boot/settings.h"
+#include "auth/identity.h"
 #include "explain.h"
 #include "http/content.h"
 #include "http/h1_parse.h"
@@ -246,6 +247,23 @@ static enum tg_status read_text(const char *given, struct tg_buf *out, struct tg
     return TG_OK;
 }
 
+static const struct tg_provider *provider_of(const struct explaining *e, const cJSON *claims)
+{
+    struct tg_slice issuer;
+
+    if (!e->settings.config || !tg_json_str(tg_json_get(claims, "iss"), &issuer))
+        return NULL;
+    return tg_providers_of_issuer(&e->settings.config->providers, issuer);
+}
+
+/* As an identity of that issuer would have them: roles that are an object become a list (groups_claim). */
+static cJSON *normalised(const struct explaining *e, cJSON *claims)
+{
+    const struct tg_provider *p = cJSON_IsObject(claims) ? provider_of(e, claims) : NULL;
+
+    return p ? tg_identity_claims(p, claims) : claims;
+}
+
 static bool read_claims(struct explaining *e)
 {
     struct tg_buf text = {0};
@@ -262,7 +280,7 @@ static bool read_claims(struct explaining *e)
         cJSON_Delete(json);
         return true;
     }
-    e->identity = tg_claims_new(json);                   /* takes it over in any case */
+    e->identity = tg_claims_new(normalised(e, json));    /* takes it over in any case */
     if (!e->identity)
         return wrong(e, "--claims", "must be a JSON object, as in '{\"sub\": \"alice\"}'");
     e->result.identity_from = "claims";
@@ -293,10 +311,27 @@ static void take_identity(struct explaining *e)
         return;
     explain_identity(e->identity, &e->facts);
     tg_json_str(tg_json_get(tg_claims_json(e->identity), "iss"), &e->result.issuer);
-    if (!e->settings.config || !(p = tg_providers_of_issuer(&e->settings.config->providers, e->result.issuer)))
+    if (!(p = provider_of(e, tg_claims_json(e->identity))))
         return;
     e->facts.groups_claim = p->groups_claim;
     e->result.provider = p->name;
+}
+
+/* What is counted, and what the route asks of a token before the policies are asked. */
+static void take_demands(struct explaining *e)
+{
+    struct explain_result *r = &e->result;
+    enum explain_scopes found;
+
+    if (r->unjudged)
+        return;
+    explain_find_tier(r);
+    if (!r->bound.ptr)
+        r->bound = explain_possession(r->route);
+    found = explain_find_scopes(r, &e->arena);
+    if (!r->stopped && (found == EXPLAIN_SCOPES_LACKING || found == EXPLAIN_SCOPES_NO_TOKEN))
+        explain_stop(r, found == EXPLAIN_SCOPES_LACKING ? TG_REFUSE_SCOPE : TG_REFUSE_NO_TOKEN,
+                     explain_scope_sentence(r, found, &e->arena));
 }
 
 /* ---- the content ---- */
@@ -387,7 +422,7 @@ static int explain(struct explaining *e)
             return e->o.code;
         take_identity(e);
         if (!e->policy_file)
-            explain_find_tier(&e->result);
+            take_demands(e);
         if (!e->result.stopped)
             judge_content(e);
         if (!e->result.stopped)

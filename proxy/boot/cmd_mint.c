@@ -3,12 +3,14 @@
  */
 #include "boot/commands.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/setting.h"
 #include "boot/options.h"
 #include "jose/mint.h"
+#include "token_check.h"
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -17,7 +19,7 @@
 #define KEY_BYTES ((size_t)1 << 20)
 
 enum { OPT_KEY = TG_OPT_FIRST_OWN, OPT_ALG, OPT_KID, OPT_ISSUER, OPT_AUDIENCE, OPT_SUBJECT, OPT_EMAIL, OPT_CLAIM,
-       OPT_EXPIRES, OPT_TYPE, OPT_GENERATE, OPT_JWKS, OPT_FORCE };
+       OPT_EXPIRES, OPT_TYPE, OPT_FOR_TOKEN, OPT_GENERATE, OPT_JWKS, OPT_FORCE };
 static const struct tg_option options[] = {
     {OPT_KEY, 'k', "key", "FILE", "private key in PEM; for HS* the secret"},
     {OPT_ALG, 'a', "alg", "ALG", "algorithm to sign with (RS256, ES256, EdDSA, ...)"},
@@ -28,7 +30,8 @@ static const struct tg_option options[] = {
     {OPT_EMAIL, 'e', "email", "EMAIL", "claim email"},
     {OPT_CLAIM, 0, "claim", "NAME=VALUE", "any claim; VALUE is JSON when it parses as JSON, else text"},
     {OPT_EXPIRES, 0, "expires", "DURATION", "from now: 1h (when not said), 90d; -5m: expired already"},
-    {OPT_TYPE, 0, "type", "TYPE", "JWT (when not said) or at+jwt"},
+    {OPT_TYPE, 0, "type", "TYPE", "JWT (when not said), at+jwt, or dpop+jwt: a DPoP proof, with the key in its header"},
+    {OPT_FOR_TOKEN, 0, "for-token", "TOKEN", "with dpop+jwt: claim ath, of this access token (-: standard input)"},
     {OPT_GENERATE, 'g', "generate", "ALG", "first make a key pair and write it to --key (mode 0600)"},
     {OPT_JWKS, 0, "jwks", "FILE", "with --generate: write the public key as a JWK set there"},
     {OPT_FORCE, 0, "force", NULL, "with --generate: replace files that exist"},
@@ -42,12 +45,14 @@ static const struct tg_usage usage = {
     .option_count = ARRAY_LEN(options),
     .examples = "  tollgate mint --generate ES256 --key test.pem --jwks test.jwks.json\n"
                 "  tollgate mint --key test.pem --alg ES256 --issuer https://issuer.test --audience my-api \\\n"
-                "                --subject alice --email alice@example.com --claim 'groups=[\"staff\"]' --expires 1h",
+                "                --subject alice --email alice@example.com --claim 'groups=[\"staff\"]' --expires 1h\n"
+                "  tollgate mint --key dpop.pem --alg ES256 --type dpop+jwt --for-token - < token \\\n"
+                "                --claim htm=GET --claim htu=https://api.example.com/things",
 };
 
 struct minting {
     struct tg_options o;
-    const char *key_file, *jwks_file, *type;
+    const char *key_file, *jwks_file, *type, *for_token;
     struct tg_slice kid;
     enum tg_alg alg;
     bool has_alg, generate, force, any_claim;
@@ -145,12 +150,19 @@ static bool take_option(struct minting *m, int id, const char *value)
     case OPT_EXPIRES: m->any_claim = true; return parse_life(m, value);
     case OPT_TYPE:
         m->type = value;
-        if (strcmp(value, "JWT") != 0 && strcmp(value, "at+jwt") != 0) {
-            m->o.code = tg_usage_error(&usage, "--type is JWT or at+jwt");
+        if (strcmp(value, "JWT") != 0 && strcmp(value, "at+jwt") != 0 && strcmp(value, "dpop+jwt") != 0) {
+            m->o.code = tg_usage_error(&usage, "--type is JWT, at+jwt or dpop+jwt");
             return false;
         }
+        break;
+    case OPT_FOR_TOKEN: m->for_token = value; break;
     }
     return true;
+}
+
+static bool is_proof(const struct minting *m)
+{
+    return strcmp(m->type, "dpop+jwt") == 0;
 }
 
 static bool read_options(struct minting *m, int argc, char **argv)
@@ -171,6 +183,11 @@ static bool read_options(struct minting *m, int argc, char **argv)
     else if (m->generate && (TG_ALG_BIT(m->alg) & TG_ALGS_HMAC))
         m->o.code = tg_usage_error(&usage, "a secret for %s is no key pair; take 32 random bytes or more",
                                    tg_alg_name(m->alg));
+    else if (is_proof(m) && (TG_ALG_BIT(m->alg) & TG_ALGS_HMAC))
+        m->o.code = tg_usage_error(&usage, "a proof shows its key to everybody, and %s has only a secret one",
+                                   tg_alg_name(m->alg));
+    else if (m->for_token && !is_proof(m))
+        m->o.code = tg_usage_error(&usage, "--for-token goes with --type dpop+jwt");
     else if (m->jwks_file && !m->generate)
         m->o.code = tg_usage_error(&usage, "--jwks goes with --generate");
     else
@@ -207,9 +224,7 @@ static enum tg_status generate(struct minting *m, struct tg_err *err)
         tg_buf_adds(&jwks, "\n");
         st = tg_file_replace(m->jwks_file, tg_buf_slice(&jwks), 0644, err);
     }
-    if (pem.data)
-        explicit_bzero(pem.data, pem.cap);
-    tg_buf_fini(&pem);
+    tg_buf_wipe(&pem);
     tg_buf_fini(&jwks);
     return st;
 }
@@ -227,13 +242,52 @@ static enum tg_status load_key(struct minting *m, struct tg_err *err)
         if (st != TG_OK)
             tg_fail(err, st, "%s: %s", m->key_file, why.text);
     }
-    if (key.data)
-        explicit_bzero(key.data, key.cap);
-    tg_buf_fini(&key);
+    tg_buf_wipe(&key);
     return st;
 }
 
 /* ---- the token ---- */
+
+/* RFC 9449 §4.2: ath is the hash of the token as it is sent. */
+static enum tg_status add_ath(struct minting *m, struct tg_err *err)
+{
+    struct tg_buf token = {0}, text = {0};
+    uint8_t digest[TG_SHA256_LEN];
+    enum tg_status st = token_read(m->for_token, &token, err);
+
+    if (st == TG_OK) {
+        tg_sha256(tg_slice_str(token_trim(&token)), digest);
+        tg_base64url_encode(tg_slice((const char *)digest, sizeof(digest)), &text);
+        set_claim(m, "ath", cJSON_CreateString(tg_buf_cstr(&text)));
+    }
+    tg_buf_wipe(&token);
+    tg_buf_fini(&text);
+    return st;
+}
+
+/* The public key stands in the header; a proof is told from others by its jti, and has no end of its own. */
+static enum tg_status sign_proof(struct minting *m, struct tg_buf *out, struct tg_err *err)
+{
+    struct tg_slice key = tg_signer_jwk(m->signer);
+    struct tg_buf header = {0}, text = {0};
+    enum tg_status st = m->for_token ? add_ath(m, err) : TG_OK;
+    char jti[37];
+
+    if (st == TG_OK) {
+        tg_uuid(jti);
+        if (!tg_json_get(m->claims, "jti"))
+            set_claim(m, "jti", cJSON_CreateString(jti));
+        if (!tg_json_get(m->claims, "iat"))
+            set_claim(m, "iat", cJSON_CreateNumber((double)(tg_clock_wall_ms() / 1000)));
+        tg_buf_addf(&header, "{\"typ\":\"dpop+jwt\",\"alg\":\"%s\",\"jwk\":" TG_S_FMT "}", tg_alg_name(m->alg),
+                    TG_S_ARG(key));
+        tg_json_print(&text, m->claims);
+        st = tg_signer_sign_octets(m->signer, tg_buf_slice(&header), tg_buf_slice(&text), out, err);
+    }
+    tg_buf_fini(&header);
+    tg_buf_fini(&text);
+    return st;
+}
 
 static enum tg_status sign(struct minting *m, struct tg_buf *out, struct tg_err *err)
 {
@@ -264,8 +318,8 @@ static int mint(struct minting *m)
     if (m->generate && (refuse_existing(m, m->key_file) || refuse_existing(m, m->jwks_file)))
         return TG_EXIT_FAILURE;
     st = m->generate ? generate(m, &err) : load_key(m, &err);
-    if (st == TG_OK && (!m->generate || m->any_claim)) {
-        st = sign(m, &out, &err);
+    if (st == TG_OK && (!m->generate || m->any_claim || is_proof(m))) {
+        st = is_proof(m) ? sign_proof(m, &out, &err) : sign(m, &out, &err);
         tg_buf_adds(&out, "\n");
     }
     if (st == TG_OK)

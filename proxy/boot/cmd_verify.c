@@ -206,6 +206,9 @@ static int choose_provider(struct verifying *v, const cJSON *claims)
             found = &providers->items[i];
     if (!found)
         return unknown_provider(providers, issuer, v->provider_name);
+    if (found->pats)
+        return tg_complain(TG_EXIT_FAILURE, "personal access tokens are not signed: only the running process knows "
+                           "them, and `tollgate token list` tells which there are");
     if (tg_fetched_keys(found, &v->own, &err) != TG_OK)
         return tg_complain(TG_EXIT_FAILURE, "%s", err.text);
     v->keys = v->own;
@@ -261,6 +264,9 @@ static void add_found(struct tg_buf *out, const struct verifying *v, const struc
     case TOKEN_EXPIRES: add_time(out, c, "exp", now_s); break;
     case TOKEN_NOT_BEFORE: add_time(out, c, "nbf", now_s); break;
     case TOKEN_ISSUED: add_time(out, c, "iat", now_s); break;
+    case TOKEN_LIFETIME: tg_buf_addf(out, "at most %lld s", (long long)v->rules.max_lifetime_s); break;
+    case TOKEN_AGE: tg_buf_addf(out, "at most %lld s", (long long)v->rules.max_age_s); break;
+    case TOKEN_REQUIRED:
     case TOKEN_FORM:
     case TOKEN_PAYLOAD:
     case TOKEN_SIGNATURE:
@@ -284,10 +290,22 @@ static void add_step(struct tg_buf *out, const struct verifying *v, const struct
     tg_buf_fini(&found);
 }
 
+/* What a provider may ask beside, and this one does not. */
+static bool is_asked(const struct verifying *v, enum token_step step)
+{
+    switch (step) {
+    case TOKEN_PAYLOAD: return !v->signature_only;
+    case TOKEN_REQUIRED: return v->rules.required_claim_count > 0;
+    case TOKEN_LIFETIME: return v->rules.max_lifetime_s > 0;
+    case TOKEN_AGE: return v->rules.max_age_s > 0;
+    default: return true;
+    }
+}
+
 static int report(const struct verifying *v, const struct token_check *c, int64_t now_s)
 {
     struct tg_buf out = {0};
-    enum token_step last = v->signature_only ? TOKEN_SIGNATURE : TOKEN_ISSUED;
+    enum token_step last = v->signature_only ? TOKEN_SIGNATURE : TOKEN_AGE;
     int code;
 
     if (c->jws.header)
@@ -299,7 +317,7 @@ static int report(const struct verifying *v, const struct token_check *c, int64_
     else
         tg_buf_adds(&out, "rules\n");
     for (enum token_step step = TOKEN_FORM; step <= last && step <= c->broken; step++)
-        if (step != TOKEN_PAYLOAD || !v->signature_only)
+        if (is_asked(v, step))
             add_step(&out, v, c, step, now_s);
     if (c->broken == TOKEN_DONE)
         tg_buf_adds(&out, v->signature_only ? "\nthe signature is good\n" : "\nthe token is good\n");
@@ -334,9 +352,7 @@ static int verify(struct verifying *v)
 out:
     token_check_fini(&c);
     tg_arena_fini(&arena);
-    if (token.data)
-        explicit_bzero(token.data, token.cap);
-    tg_buf_fini(&token);
+    tg_buf_wipe(&token);
     return code;
 }
 

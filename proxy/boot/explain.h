@@ -62,6 +62,12 @@ struct explain_result {
     const char *identity_from;                           /* "token", "claims", "log"; NULL: there is none */
     struct tg_slice issuer, provider, verified;          /* ptr NULL: not known */
     struct tg_slice token_problem;                       /* why the token is refused; ptr NULL: it is not */
+    const char *unjudged;                                /* why nobody here can say what the token is, or NULL */
+    bool dpop;                                           /* the token was sent, or has to be, under the scheme DPoP */
+    struct tg_slice bound;                               /* how it is bound to a key, or has to be; ptr NULL: not */
+    struct tg_slice scopes, scopes_lacking;              /* words: that are required, and that the token lacks of these;
+                                                            ptr NULL: none */
+    bool scopes_unknown;                                 /* what the token was granted was not logged */
     bool reads_body;                                     /* a policy asks what the content calls */
     const char *body_problem;                            /* why it cannot be told; NULL: it can */
     const struct tg_tier *tier;                          /* NULL: not counted */
@@ -95,8 +101,26 @@ bool explain_find_route(struct explain_result *r, int port, struct tg_arena *are
 void explain_token(struct explain_result *r, struct tg_slice token, struct tg_arena *arena, struct tg_claims **out);
 /* The tier of r->facts. */
 void explain_find_tier(struct explain_result *r);
+
+enum explain_scopes {
+    EXPLAIN_SCOPES_NOT_ASKED, EXPLAIN_SCOPES_GRANTED,
+    EXPLAIN_SCOPES_LACKING,                              /* 403 before a policy is asked */
+    EXPLAIN_SCOPES_NO_TOKEN,                             /* 401 before a policy is asked */
+    EXPLAIN_SCOPES_UNKNOWN,                              /* it was not logged */
+};
+/* `provider` of the identity, NULL: none or unknown. Adds the words that are required, and those that are lacking. */
+enum explain_scopes explain_scopes(const struct tg_route *route, const struct tg_provider *provider,
+                                   const struct tg_facts *facts, struct tg_buf *required, struct tg_buf *lacking);
+/* The same of r->facts, told in `r`. */
+enum explain_scopes explain_find_scopes(struct explain_result *r, struct tg_arena *arena);
+/* Why it is over; NULL: it is not. */
+const char *explain_scope_sentence(const struct explain_result *r, enum explain_scopes found, struct tg_arena *arena);
+/* The values of WWW-Authenticate, one a scheme; returns how many. */
+size_t explain_challenges(const struct explain_result *r, struct tg_buf out[static 2]);
 /* Verdict and trace of r->program, with those of what is in shadow mode. */
 void explain_judge(struct explain_result *r, struct tg_arena *arena);
+/* What a route says of the tokens it takes (proof_of_possession), when it says anything. */
+struct tg_slice explain_possession(const struct tg_route *route);
 /* It is over, and this is why; `why` NULL: the refusal's own words. */
 void explain_stop(struct explain_result *r, enum tg_refusal refusal, const char *why);
 /* Whether all of what `reads` names is known. */

@@ -127,10 +127,15 @@ static void tool(struct tg_buf *out, const struct explain_result *r)
 
 /* ---- what is decided ---- */
 
+/* Only the running process could tell. */
+static bool is_unknown(const struct explain_result *r) { return r->unjudged && !r->logged; }
+
 static const char *decision(const struct explain_result *r)
 {
     if (r->judged)
         return r->verdict.undecided ? NULL : tg_decision_name(r->verdict.decision);
+    if (is_unknown(r))
+        return NULL;
     if (r->refusal && r->refusal->status == 401)
         return "unauthenticated";
     return r->refusal && r->refusal->status == 429 ? "limit" : "none";
@@ -169,7 +174,7 @@ static void because(struct tg_buf *out, const struct explain_result *r)
 
 static void answer(struct tg_buf *out, const struct explain_result *r)
 {
-    struct tg_buf challenge = {0};
+    struct tg_buf challenge[2] = {{0}, {0}};
 
     member(out, "answer");
     if (!r->refusal) {
@@ -177,14 +182,15 @@ static void answer(struct tg_buf *out, const struct explain_result *r)
         return;
     }
     if (r->config)
-        tg_refusal_challenge(r->refusal, r->config->realm, NULL, &challenge);
+        explain_challenges(r, challenge);
     tg_buf_adds(out, "{");
     words(out, "refused", r->refusal->name);
     words(out, "details", r->refusal->details);
-    text(out, "challenge", tg_buf_slice(&challenge));
+    text(out, "challenge", tg_buf_slice(&challenge[0]));
     words(out, "means", r->refusal->means);
     tg_buf_adds(out, "}");
-    tg_buf_fini(&challenge);
+    tg_buf_fini(&challenge[0]);
+    tg_buf_fini(&challenge[1]);
 }
 
 /* ---- the log line ---- */
@@ -243,13 +249,17 @@ void explain_print_json(const struct explain_result *r, struct tg_buf *out)
     text(out, "to", r->route && r->route->target_count ? r->route->targets[0].text : (struct tg_slice){NULL, 0});
     identity(out, r);
     text(out, "token_error", r->token_problem);
+    words(out, "token_unknown", r->unjudged);
+    text(out, "bound", r->bound);
+    text(out, "scopes_required", r->scopes);
+    text(out, "scopes_lacking", r->scopes_lacking);
     tier(out, r);
     tool(out, r);
     member(out, "policies");
     tg_trace_json(r->trace, out);
     shadow(out, r);
     words(out, "decision", decision(r));
-    number(out, "status", r->judged && r->verdict.undecided && !r->logged ? -1 : (int64_t)r->status);
+    number(out, "status", is_unknown(r) || (r->judged && r->verdict.undecided && !r->logged) ? -1 : (int64_t)r->status);
     reasons(out, "reasons", r->judged ? r->verdict.reasons : 0);
     yes_no(out, "unknown", r->judged && r->verdict.unknown);
     text(out, "policy", r->policy);

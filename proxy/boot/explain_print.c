@@ -193,7 +193,10 @@ static void text_source(const struct painter *p, const struct explain_result *r)
 static void text_identity(const struct painter *p, const struct explain_result *r)
 {
     label(p, "identity");
-    if (r->token_problem.ptr) {
+    if (r->unjudged) {
+        paint(p, YELLOW, r->logged ? "none: nobody could say what the token is: " : "not known: ");
+        tg_buf_adds(p->out, r->unjudged);
+    } else if (r->token_problem.ptr) {
         paint(p, RED, "none: the token is refused: ");
         tg_trace_clean(p->out, r->token_problem, SHOWN_BYTES * 3);
     } else if (!r->identity_from) {
@@ -207,6 +210,28 @@ static void text_identity(const struct painter *p, const struct explain_result *
         }
         text_source(p, r);
         return;
+    }
+    tg_buf_adds(p->out, "\n");
+}
+
+/* How the token is bound, and what it has to be good for before a policy is asked. */
+static void text_demands(const struct painter *p, const struct explain_result *r)
+{
+    line(p, "bound", r->bound);
+    if (!r->scopes.ptr)
+        return;
+    label(p, "scopes");
+    clean(p, r->scopes);
+    tg_buf_adds(p->out, r->scopes.len > 0 && memchr(r->scopes.ptr, ' ', r->scopes.len) ? " are" : " is");
+    tg_buf_adds(p->out, " required");
+    if (r->scopes_lacking.ptr) {
+        tg_buf_adds(p->out, ": ");
+        paint(p, RED, "the token lacks ");
+        clean(p, r->scopes_lacking);
+    } else if (r->scopes_unknown) {
+        tg_buf_adds(p->out, "; what the token was granted was not logged");
+    } else if (r->facts->identity) {
+        tg_buf_adds(p->out, " and granted");
     }
     tg_buf_adds(p->out, "\n");
 }
@@ -314,6 +339,8 @@ static void text_decision(const struct painter *p, const struct explain_result *
         paint(p, YELLOW, "the files decide otherwise: ");
     if (r->judged)
         text_outcome(p, &r->verdict, r->trace);
+    else if (r->unjudged && !r->logged)
+        tg_buf_adds(p->out, "cannot be told");
     else
         tg_buf_adds(p->out, r->logged && r->logged->judged ? "not by the files: they have no such route"
                                                            : "none: no policy is asked");
@@ -329,7 +356,7 @@ static void text_decision(const struct painter *p, const struct explain_result *
 static void text_answer(const struct painter *p, const struct explain_result *r)
 {
     const struct tg_refusal_row *f = r->refusal;
-    struct tg_buf challenge = {0};
+    struct tg_buf challenge[2] = {{0}, {0}};
 
     if (!f)
         return;
@@ -344,9 +371,12 @@ static void text_answer(const struct painter *p, const struct explain_result *r)
     tg_buf_adds(p->out, "\n");
     if (!r->config)
         return;
-    tg_refusal_challenge(f, r->config->realm, NULL, &challenge);
-    line(p, "challenge", tg_buf_slice(&challenge));
-    tg_buf_fini(&challenge);
+    size_t n = explain_challenges(r, challenge);
+
+    for (size_t i = 0; i < n; i++) {
+        line(p, "challenge", tg_buf_slice(&challenge[i]));
+        tg_buf_fini(&challenge[i]);
+    }
 }
 
 static void text_status_number(const struct painter *p, unsigned status)
@@ -362,9 +392,9 @@ static void text_status_number(const struct painter *p, unsigned status)
 static void text_status(const struct painter *p, const struct explain_result *r)
 {
     label(p, "status");
-    if (r->judged && r->verdict.undecided) {
+    if (r->unjudged || (r->judged && r->verdict.undecided)) {
         paint(p, YELLOW, "unknown");
-        tg_buf_adds(p->out, "\n");
+        tg_buf_addf(p->out, "%s%s\n", r->unjudged ? ": " : "", r->unjudged ? r->stopped : "");
         return;
     }
     if (r->judged && r->verdict.decision == TG_ALLOW) {
@@ -417,6 +447,7 @@ void explain_print_text(const struct explain_result *r, bool colour, struct tg_b
     text_route(&p, r);
     if (r->facts) {
         text_identity(&p, r);
+        text_demands(&p, r);
         if (r->config)
             text_tier(&p, r);
     }

@@ -67,8 +67,8 @@ void inquiry_end(struct inquiry *q)
     free(q);
 }
 
-/* Runs `start` on the loop and waits until somebody there calls `answered`. */
-static void ask(struct inquiry *q, void (*start)(struct tg_worker *w, void *arg), void *arg)
+/* Waits until somebody on the loop calls inquiry_done. */
+void inquiry_run(struct inquiry *q, void (*start)(struct tg_worker *w, void *arg), void *arg)
 {
     q->answered = false;
     tg_worker_post(q->worker, start, arg);
@@ -78,13 +78,15 @@ static void ask(struct inquiry *q, void (*start)(struct tg_worker *w, void *arg)
     pthread_mutex_unlock(&q->lock);
 }
 
-static void answered(struct inquiry *q)
+void inquiry_done(struct inquiry *q)
 {
     pthread_mutex_lock(&q->lock);
     q->answered = true;
     pthread_cond_signal(&q->cond);
     pthread_mutex_unlock(&q->lock);
 }
+
+struct tg_fetcher *inquiry_fetcher(struct inquiry *q) { return q->fetcher; }
 
 /* ---- an HTTP exchange ---- */
 
@@ -105,7 +107,7 @@ static void on_answer(void *arg, const struct tg_fetch_answer *answer)
     out->date_s = answer->date_s;
     tg_buf_add_slice(&out->body, answer->body);
     snprintf(out->error, sizeof(out->error), "%s", answer->error ? answer->error : "");
-    answered(x->q);
+    inquiry_done(x->q);
 }
 
 static void start_exchange(struct tg_worker *w, void *arg)
@@ -122,7 +124,7 @@ void inquiry_fetch(struct inquiry *q, const struct tg_fetch_request *request, st
     struct exchange x = {q, request, out};
 
     *out = (struct inquiry_answer){0};
-    ask(q, start_exchange, &x);
+    inquiry_run(q, start_exchange, &x);
 }
 
 void inquiry_answer_fini(struct inquiry_answer *a) { tg_buf_fini(&a->body); }
@@ -162,7 +164,7 @@ static void on_over(struct tg_deferred *d)
     tg_stream_close(&v->stream, false);
     tg_deadline_clear(&v->q->worker->wheel, &v->deadline);
     tg_worker_undefer(v->q->worker, &v->next);
-    answered(v->q);
+    inquiry_done(v->q);
 }
 
 static void on_deadline(struct tg_deadline *d)
@@ -322,5 +324,5 @@ void inquiry_connect(struct inquiry *q, const struct inquiry_place *place, struc
     v.deadline.expired = on_deadline;
     v.next.run = on_next;
     v.over.run = on_over;
-    ask(q, start_visit, &v);
+    inquiry_run(q, start_visit, &v);
 }

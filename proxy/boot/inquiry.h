@@ -25,6 +25,11 @@ struct inquiry_answer {
 void inquiry_fetch(struct inquiry *q, const struct tg_fetch_request *request, struct inquiry_answer *out);
 void inquiry_answer_fini(struct inquiry_answer *a);
 
+/* For what lives on the loop: `start` runs there, and what follows from it ends with inquiry_done. */
+void inquiry_run(struct inquiry *q, void (*start)(struct tg_worker *w, void *arg), void *arg);
+void inquiry_done(struct inquiry *q);
+struct tg_fetcher *inquiry_fetcher(struct inquiry *q);
+
 struct inquiry_place {                                   /* where to connect */
     struct tg_slice host;                                /* name or address */
     uint16_t port;

@@ -332,6 +332,7 @@ static void read_rest(struct log_line *l)
     l->tier = text_of(l->json, "tier");
     l->policy_set = text_of(l->json, "policy_set");
     l->key_set = text_of(l->json, "key_set");
+    l->bound = text_of(l->json, "bound");
     l->limit = number_of(l->json, "limit");
     l->remaining = number_of(l->json, "remaining");
     l->tls = text_of(l->json, "tls_version").ptr != NULL;

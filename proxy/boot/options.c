@@ -23,6 +23,7 @@ static const struct {
     {"test", tg_cmd_test, "judge policies by the cases beside them"},
     {"verify", tg_cmd_verify, "check one token and name the rule it meets or breaks"},
     {"mint", tg_cmd_mint, "make a key, sign a test token"},
+    {"token", tg_cmd_token, "make, list and revoke personal access tokens"},
     {"healthcheck", tg_cmd_healthcheck, "ask a running tollgate whether it is ready"},
 };
 

@@ -128,9 +128,7 @@ static bool get(const struct asking *a, const char *url, struct inquiry_answer *
     } else {
         tg_buf_addf(a->words, "token_file: %s", err.text);
     }
-    if (bearer.data)
-        explicit_bzero(bearer.data, bearer.cap);
-    tg_buf_fini(&bearer);
+    tg_buf_wipe(&bearer);
     free(token_file);
     free(proxy);
     free(ca_file);

@@ -24,6 +24,7 @@ struct replay_judge {
 struct replay_decision {
     enum replay_access before, now;
     tg_reasons reasons;                                  /* of `now` */
+    enum explain_scopes scopes;                          /* what became of the scopes that are required now */
     bool unknown;                                        /* it hangs on what was not logged: see `trace` */
     const struct tg_trace_node *trace;                   /* in the line's arena; NULL: everything was known */
 };
@@ -46,6 +47,7 @@ struct replay_tally {                                    /* how often each came;
 struct replay_change {                                   /* one of before-now */
     size_t requests;
     size_t reasons[TG_REASON_COUNT];
+    size_t scopes;                                       /* for want of a scope, which is no policy's reason */
     struct replay_tally callers, paths;
 };
 struct replay_counts {

@@ -248,6 +248,11 @@ static void count_unknown(struct replay_counts *c, const struct log_line *l, con
     c->unknown++;
     c->without_facts += !l->has_facts;
     count_lacking(c, l, d->trace, seen);
+    if (d->scopes == EXPLAIN_SCOPES_UNKNOWN) {
+        add_one(c->lacking, TG_S("required_scopes"));
+        add_one(c->claims, TG_S("scope"));
+        add_one(c->claims, TG_S("scp"));
+    }
     tg_map_free(seen);
 }
 
@@ -267,6 +272,7 @@ void replay_count(struct replay_counts *c, const struct log_line *l, const struc
     change->requests++;
     for (unsigned i = 0; i < TG_REASON_COUNT; i++)
         change->reasons[i] += (d->reasons & TG_REASON_BIT(i)) != 0;
+    change->scopes += d->scopes == EXPLAIN_SCOPES_LACKING || d->scopes == EXPLAIN_SCOPES_NO_TOKEN;
     tally_caller(&change->callers, l);
     tally_path(&change->paths, l);
     if (d->before == REPLAY_ALLOW) {

@@ -45,6 +45,24 @@ static void take_certificate(struct log_line *l, bool client_ca)
     }
 }
 
+/* False: it is over before a policy is asked, for want of a scope. */
+static bool has_scopes(const struct tg_route *route, const struct tg_provider *provider, const struct log_line *l,
+                       struct replay_decision *out)
+{
+    struct tg_buf required = {0}, lacking = {0};
+    enum explain_scopes found = explain_scopes(route, provider, &l->facts, &required, &lacking);
+
+    tg_buf_fini(&required);
+    tg_buf_fini(&lacking);
+    out->scopes = found;
+    out->unknown = found == EXPLAIN_SCOPES_UNKNOWN;
+    if (found == EXPLAIN_SCOPES_LACKING)
+        out->now = REPLAY_DENY;
+    if (found == EXPLAIN_SCOPES_NO_TOKEN)
+        out->now = REPLAY_UNAUTHENTICATED;
+    return found == EXPLAIN_SCOPES_NOT_ASKED || found == EXPLAIN_SCOPES_GRANTED;
+}
+
 /* False: it is over before a policy is asked. */
 static bool find_program(struct replay_judge *j, struct log_line *l, struct replay_decision *out,
                          const struct tg_program **program, const struct tg_fact_set **reads)
@@ -68,7 +86,7 @@ static bool find_program(struct replay_judge *j, struct log_line *l, struct repl
     *reads = j->reads[route->index];
     take_certificate(l, config->route_defaults.client_ca);
     if (!l->facts.identity)
-        return true;
+        return has_scopes(route, NULL, l, out);
     provider = tg_providers_of_issuer(&config->providers, l->issuer);
     if (!provider || !(route->providers >> (provider - config->providers.items) & 1)) {
         out->now = REPLAY_UNAUTHENTICATED;               /* its token would be refused */
@@ -76,7 +94,7 @@ static bool find_program(struct replay_judge *j, struct log_line *l, struct repl
         return false;
     }
     log_line_take_groups(l, provider->groups_claim);
-    return true;
+    return has_scopes(route, provider, l, out);
 }
 
 /* ---- the decision ---- */

@@ -90,6 +90,10 @@ static void text_change(const struct replay_report *r, enum replay_access before
         tg_buf_addf(out, "%s%s (%zu)", first ? "" : ", ", tg_reason_name((enum tg_reason)i), c->reasons[i]);
         first = false;
     }
+    if (c->scopes > 0) {
+        tg_buf_addf(out, "%srequired_scopes (%zu)", first ? "" : ", ", c->scopes);
+        first = false;
+    }
     tg_buf_adds(out, first ? "nothing that admits\n" : "\n");
     text_tally(r, "callers", &c->callers, true, out);
     text_tally(r, "requests", &c->paths, false, out);
@@ -235,6 +239,8 @@ static void json_change(const struct replay_report *r, enum replay_access before
         tg_buf_addf(out, "%s\"%s\":%zu", comma ? "," : "", tg_reason_name((enum tg_reason)i), c->reasons[i]);
         comma = true;
     }
+    if (c->scopes > 0)
+        tg_buf_addf(out, "%s\"required_scopes\":%zu", comma ? "," : "", c->scopes);
     tg_buf_adds(out, "}");
     json_tally(r, "top_callers", &c->callers, true, out);
     json_tally(r, "top_requests", &c->paths, false, out);

@@ -5,6 +5,7 @@
  * module it configures. Reading goes on after an error, so that one run of `check` tells them all.
  */
 #include "boot/settings.h"
+#include "auth/pat.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -182,6 +183,9 @@ static void add_claims_header(struct loading *l, struct tg_string_map *map, cons
     else if (!tg_forward_may_set(name))
         tg_problem_at(l->problems, l->tree, node, "jwt_claims_headers: \"%.*s\" is no header that can be set",
                       name.len > 64 ? 64 : (int)name.len, name.ptr);
+    else if (tg_slice_eq_nocase(name, TG_S("X-Pomerium-Jwt-Assertion")))
+        tg_problem_at(l->problems, l->tree, node, "jwt_claims_headers: \"%.*s\" holds what tollgate signs, no claim",
+                      (int)name.len, name.ptr);
     else {
         for (size_t i = 0; i < map->count; i++)
             if (tg_slice_eq_nocase(map->names[i], name))
@@ -311,6 +315,26 @@ static void read_small_sections(struct loading *l)
     l->out->log_level = tg_slice_str(settings_log_levels[log.level]);
 }
 
+/* ---- personal access tokens ---- */
+
+/* Behind the providers, before the routes that name them. */
+static void read_pats(struct loading *l)
+{
+    struct pats_text text = {0};
+
+    read_section(l, settings_pats, settings_pats_count, l->root.pats, TG_PAT_PROVIDER, &text);
+    if (tg_providers_find(&l->config->providers, TG_S(TG_PAT_PROVIDER)) >= 0)
+        tg_problem_at(l->problems, l->tree, at(l, "identity_providers"),
+                      "identity_providers: \"" TG_PAT_PROVIDER
+                      "\" means tollgate's own tokens; name this one otherwise");
+    else if (text.enabled)
+        tg_providers_add_pats(&l->config->providers, l->arena);
+    if (text.enabled && !l->root.state_dir.ptr)
+        tg_warning_at(l->problems, l->tree, at(l, TG_PAT_PROVIDER), TG_PAT_PROVIDER
+                      ": they are kept in state_dir, and none is set; it will not start (exit 77)");
+    l->config->pats = text.enabled;
+}
+
 /* ---- routes and who may use them ---- */
 
 static void name_providers(const struct loading *l, struct tg_route *route)
@@ -329,12 +353,36 @@ static void name_providers(const struct loading *l, struct tg_route *route)
             route->providers |= UINT64_C(1) << found;
             continue;
         }
+        if (tg_slice_eq(name, TG_S(TG_PAT_PROVIDER))) {
+            tg_problem_at(l->problems, l->tree, node ? node : route->node, "route " TG_S_FMT ".identity_providers: "
+                          TG_PAT_PROVIDER " are off; set " TG_PAT_PROVIDER ": {enabled: true}", TG_S_ARG(route->name));
+            continue;
+        }
         near = tg_nearest(tg_arena_str(l->arena, name), names, providers->count);
         tg_problem_at(l->problems, l->tree, node ? node : route->node,
                       "route " TG_S_FMT ".identity_providers: there is no identity provider \"%.*s\"%s%s%s",
                       TG_S_ARG(route->name), name.len > 64 ? 64 : (int)name.len, name.ptr,
                       near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     }
+}
+
+/* An opaque token says nothing of who gave it out, and it is shown to nobody else. */
+static void check_opaque(const struct loading *l, const struct tg_route *route)
+{
+    const cJSON *node = tg_json_get(route->node, "identity_providers");
+    const struct tg_provider *first;
+
+    if (route->accept_opaque && tg_providers_of_opaque(&l->config->providers, route->providers, &first) > 1)
+        tg_problem_at(l->problems, l->tree, node ? node : route->node,
+                      "route " TG_S_FMT ": several providers take opaque tokens, and such a token does not say whose "
+                      "it is; leave one of them in identity_providers, or set accept_opaque: false",
+                      TG_S_ARG(route->name));
+    node = tg_json_get(route->node, "accept_opaque");
+    if (cJSON_IsTrue(node) && tg_providers_of_opaque(&l->config->providers, route->providers, &first) == 0)
+        tg_problem_at(l->problems, l->tree, node,
+                      "route " TG_S_FMT ".accept_opaque: none of its identity providers can be asked about such "
+                      "tokens; that is introspection: {accept_opaque: true, ...} of the provider",
+                      TG_S_ARG(route->name));
 }
 
 static bool is_given(const cJSON *node) { return node && !cJSON_IsNull(node); }
@@ -357,8 +405,10 @@ static void read_routes(struct loading *l)
         struct tg_route *route = tg_routes_at(c->routes, i);
 
         name_providers(l, route);
+        check_opaque(l, route);
         all_open = all_open && (route->public_access || route->shadow_mode);
     }
+    settings_read_upstream_auth(l->tree, c, l->problems);
     if (c->providers.count == 0 && !all_open)
         tg_warning_at(l->problems, l->tree, l->tree->root,
                       "there are no identity_providers: nobody can be authenticated, so only routes answer that are "
@@ -379,12 +429,18 @@ static void read_all(struct loading *l)
     read_trusted_proxies(l);
     read_small_sections(l);
     c->route_defaults.pass_identity_headers = root->pass_identity_headers;
+    c->route_defaults.pass_user_headers = root->pass_user_headers;
+    c->route_defaults.groups_filter = root->groups_filter;
     c->route_defaults.strip_authorization = root->forward_authorization == 1;
     c->route_defaults.error_format = root->error_format;
     settings_read_tls(l->tree, root, l->out, l->problems);
+    tg_dpop_read(l->tree, root->dpop, l->arena, &c->dpop, l->problems);
+    c->revoked_tokens_file = root->revoked_tokens_file;
     read_claims_headers(l, &c->route_defaults.claims_headers);
     tg_providers_read(l->tree, root->providers, l->arena, &c->providers, l->problems);
+    read_pats(l);
     read_routes(l);
+    settings_read_signing(l->tree, root, c, l->problems);
     tg_tiers_read(l->tree, root->rate_limits, l->arena, &c->tiers, l->problems);
     settings_read_facts(l->tree, root, &l->access_log, c, l->problems);
 }
@@ -451,6 +507,33 @@ void tg_settings_health_address(const char *path, struct tg_buf *out)
     tg_arena_fini(&arena);
     tg_buf_fini(&text);
     tg_problems_fini(&problems);
+}
+
+enum tg_status tg_settings_read_store(const char *path, struct tg_settings_store *out, struct tg_err *err)
+{
+    struct tg_problems problems = {0};                   /* of nobody's concern here */
+    struct pats_text pats = {0};
+    struct tg_arena arena;
+    struct loading l = {.arena = &arena, .problems = &problems};
+    struct tg_buf text = {0};
+    enum tg_status st = tg_file_read(path, FILE_BYTES, &text, err);
+
+    if (st == TG_OK)
+        st = tg_tree_parse(path, tg_buf_slice(&text), &l.tree, err);
+    tg_buf_fini(&text);
+    if (st != TG_OK)
+        return st;
+    tg_arena_init(&arena, NULL, 0);
+    tg_tree_interpolate(l.tree, get_env, NULL, &problems);
+    apply_environment(&l);
+    read_section(&l, settings_root, settings_root_count, l.tree->root, "", &l.root);
+    read_section(&l, settings_pats, settings_pats_count, l.root.pats, TG_PAT_PROVIDER, &pats);
+    out->state_dir = l.root.state_dir.ptr ? tg_slice_dup(l.root.state_dir) : NULL;
+    out->pats = pats.enabled;
+    tg_tree_free(l.tree);
+    tg_arena_fini(&arena);
+    tg_problems_fini(&problems);
+    return TG_OK;
 }
 
 void tg_settings_fini(struct tg_settings *s)

@@ -8,6 +8,7 @@
 
 #define CLAIMS_MAX 64
 #define CLAIM_BYTES 256
+#define SCOPE_CLAIMS 2                                   /* `scope` and `scp` */
 
 /* ---- what is read ---- */
 
@@ -24,11 +25,33 @@ static void check_claims(const struct tg_tree *tree, const cJSON *node, const st
         tg_problem_at(problems, tree, node, "access_log.claims: at most %d claims are possible", CLAIMS_MAX);
 }
 
+/* Whether a request of this route is asked for a scope: then what its token was granted decides as well. */
+static bool asks_for_scopes(const struct tg_config *c, const struct tg_route *route)
+{
+    for (size_t i = 0; i < c->providers.count && !route->public_access; i++)
+        if (route->providers >> i & 1 && c->providers.items[i].required_scopes->count > 0)
+            return true;
+    return route->required_scopes.count > 0;
+}
+
+/* The claims that the log is told to hold, and those that hold scopes. */
+static const struct tg_slice *with_scopes(struct tg_config *c, const struct tg_strings *claims)
+{
+    struct tg_slice *all = TG_ARENA_ARRAY(&c->arena, struct tg_slice, claims->count + SCOPE_CLAIMS);
+
+    for (size_t i = 0; i < claims->count; i++)
+        all[i] = claims->items[i];
+    all[claims->count] = TG_S("scope");
+    all[claims->count + 1] = TG_S("scp");
+    return all;
+}
+
 /* The tiers are asked before the route's policies, by whatever route a request came. */
 static void know_reads(struct tg_config *c, const struct tg_strings *claims)
 {
     size_t count = c->tiers.off ? 0 : c->tiers.count;
     const struct tg_program **programs = TG_NEW_ARRAY(const struct tg_program *, count + 2);
+    const struct tg_slice *named = with_scopes(c, claims);
 
     for (size_t i = 0; i < count; i++)
         programs[2 + i] = c->tiers.items[i].when;
@@ -37,7 +60,8 @@ static void know_reads(struct tg_config *c, const struct tg_strings *claims)
 
         programs[0] = route->policy;
         programs[1] = route->shadow;
-        route->reads = tg_ppl_reads(programs, count + 2, claims->items, claims->count, &c->arena);
+        route->reads = tg_ppl_reads(programs, count + 2, named,
+                                    claims->count + (asks_for_scopes(c, route) ? SCOPE_CLAIMS : 0), &c->arena);
     }
     free(programs);
 }
@@ -74,6 +98,8 @@ static void add_providers(struct tg_buf *out, const struct tg_providers *provide
         tg_json_add_string(out, p->name);
         tg_json_add_string(out, p->issuer);
         tg_json_add_string(out, p->groups_claim);
+        for (size_t k = 0; k < p->required_scopes->count; k++)
+            tg_json_add_string(out, p->required_scopes->items[k]);
         tg_buf_addc(out, '\n');
     }
 }

@@ -18,7 +18,7 @@ const char *settings_kind_name(const struct tg_setting *row)
     } nodes[] = {                                        /* read by others, each with its own shapes */
         {"upstream", "URL or section"}, {"jwt_claims_headers", "mapping or list"}, {"policy", "PPL"}, {"ppl", "PPL"},
         {"when", "list of criteria"}, {"jwks", "JWK set"}, {"allowed_idp_claims", "mapping"},
-        {"rate_limits", "section or off"},
+        {"rate_limits", "section or off"}, {"resource_metadata", "true or section"},
         {"policies", "list"}, {"routes", "list"}, {"tiers", "list"}, {"identity_providers", "mapping"},
         {"certificates", "list"},
     };

@@ -263,9 +263,14 @@ static bool is_list_section(const struct tg_settings_section *section)
     return strcmp(section->place + len - 2, "[]") == 0 || (len > 5 && strcmp(section->place + len - 5, ".NAME") == 0);
 }
 
-/* Whether a section means nothing by itself: unsaid it is not in force, and its defaults are nobody's. */
+/*
+ * Whether a section means nothing by itself: unsaid it is not in force, and its defaults are nobody's. So are those of
+ * a route or a provider.
+ */
 static bool needs_saying(const struct tg_settings_section *section)
 {
+    if (strchr(section->place, '.'))
+        return true;
     for (size_t i = 0; i < *section->count; i++)
         if (section->rows[i].flags & TG_SET_REQUIRED)
             return true;

@@ -121,6 +121,8 @@ static cJSON *nested(const struct tg_settings_section *section, const struct tg_
         add(off, "enum", words);
         return either(section_schema(inner), off);
     }
+    if (strcmp(row->name, "resource_metadata") == 0)
+        return either(section_schema(inner), typed("boolean"));
     return section_schema(inner);
 }
 

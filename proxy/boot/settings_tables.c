@@ -3,6 +3,8 @@
  * is known and refused.
  */
 #include "settings_tables.h"
+#include "auth/credential.h"
+#include "auth/introspect.h"
 
 #define DAY_MS INT64_C(86400000)
 #define YEAR_MS (365 * DAY_MS)
@@ -28,9 +30,17 @@ const struct tg_setting settings_root[] = {
     ROW(policies_dir, "policies_dir", PATH, NULL, "folder with one policy a file"),
     ROW(routes, "routes", NODE, NULL, "what goes where, and who may; the first that matches"),
     ROW(rate_limits, "rate_limits", NODE, NULL, "how many requests whom; off: none are counted"),
-    ROW(pass_identity_headers, "pass_identity_headers", BOOL, "false", "tell the services who calls"),
+    ROW(pass_identity_headers, "pass_identity_headers", BOOL, "false",
+        "tell the services who calls: X-Pomerium-Jwt-Assertion, jwt_claims_headers"),
     ROW(claims_headers, "jwt_claims_headers", NODE, NULL,
         "header: claim, or a list of claims (X-Pomerium-Claim-<name>)"),
+    ROW(groups_filter, "jwt_groups_filter", STRINGS, "[]", "the only groups that services are told of; empty: all"),
+    ROW(pass_user_headers, "pass_user_headers", BOOL, "false",
+        "X-Forwarded-User, -Email, -Groups and -Preferred-Username to the services"),
+    TG_SETTING(struct root_text, signing_key, "signing_key", TG_SET_STRING, NULL, 0, 0, NULL, TG_SET_SECRET,
+               "what signs X-Pomerium-Jwt-Assertion: base64 of a P-256 or Ed25519 private key in PEM"),
+    ROW(signing_key_file, "signing_key_file", FILE, NULL,
+        "the same in a file: the first private key signs, others are published; absent: a key is made"),
     ROW_ENUM(forward_authorization, "forward_authorization", "keep", "keep|strip",
              "the caller's token to the services"),
     ROW(trusted_proxies, "trusted_proxies", STRINGS, "[]", "networks whose X-Forwarded-* are believed"),
@@ -47,11 +57,12 @@ const struct tg_setting settings_root[] = {
     ROW(downstream_mtls, "downstream_mtls", NODE, NULL, "ask clients for a certificate"),
     ROW_ENUM(error_format, "error_format", "zero", TG_ERROR_FORMAT_CHOICES, "shape of tollgate's own answers"),
     ROW(realm, "realm", STRING, "tollgate", "realm of WWW-Authenticate"),
-    ROW(state_dir, "state_dir", PATH, NULL, "folder for keys last fetched; absent: memory only"),
+    ROW(state_dir, "state_dir", PATH, NULL, "folder for keys last fetched and the store; absent: memory only"),
+    ROW(pats, "personal_access_tokens", NODE, NULL, "tokens of tollgate itself: `tollgate token create`"),
+    ROW(revoked_tokens_file, "revoked_tokens_file", PATH, NULL,
+        "tokens withdrawn before they end: lines of {iss, jti | sub, not_before, exp}; looked at each second"),
+    ROW(dpop, "dpop", NODE, NULL, "proofs of possession of a key, for tokens that are bound to one (RFC 9449)"),
     /* of later versions */
-    LATER("signing_key", "there is no signed assertion; use jwt_claims_headers"),
-    LATER("signing_key_file", "there is no signed assertion; use jwt_claims_headers"),
-    LATER("personal_access_tokens", "only tokens signed by an identity provider are verified"),
     LATER("management", "there is no management API; the file is read again at SIGHUP"),
     LATER("sync", "policies and routes come from this file"),
     LATER("bundle", "policies and routes come from this file"),
@@ -121,6 +132,12 @@ const struct tg_setting settings_drain[] = {
 };
 const size_t settings_drain_count = ARRAY_LEN(settings_drain);
 
+const struct tg_setting settings_pats[] = {
+    TG_SETTING(struct pats_text, enabled, "enabled", TG_SET_BOOL, "false", 0, 0, NULL, 0,
+               "take them; they are kept in state_dir, which must then be set"),
+};
+const size_t settings_pats_count = ARRAY_LEN(settings_pats);
+
 const struct tg_setting settings_access_log[] = {
     TG_SETTING(struct access_log_text, output, "output", TG_SET_STRING, "stdout", 0, 0, NULL, 0,
                "stdout, stderr, off or the path of a file"),
@@ -174,8 +191,18 @@ const struct tg_settings_section tg_settings_sections[] = {
     SECTION("", settings_root, "the top of the file"),
     {"identity_providers.NAME", "who may sign tokens: one entry a provider, under a name of your choice",
      tg_provider_settings, &tg_provider_setting_count},
+    {"identity_providers.NAME.introspection", "asking the provider what an opaque token is (RFC 7662); its ca_file, "
+     "proxy and allow_http hold here too", tg_introspection_rows, &tg_introspection_row_count},
     {"routes[]", "what goes where, and who may: the first route that matches a request", tg_route_settings,
      &tg_route_setting_count},
+    {"routes[].resource_metadata",
+     "what is published of the route (RFC 9728), at /.well-known/oauth-protected-resource and its path, for clients "
+     "that look for whom to ask for a token; true: all of it by itself",
+     tg_resource_settings, &tg_resource_setting_count},
+    {"routes[].upstream_auth",
+     "tollgate's own token for the service, instead of the caller's: a file, or a grant of an OAuth server; renewed "
+     "ahead of its end, and once when the service says 401",
+     tg_credential_rows, &tg_credential_row_count},
     {"policies[]", "policies by name", tg_policy_settings, &tg_policy_setting_count},
     {"rate_limits", "how many requests whom", tg_rate_limit_settings, &tg_rate_limit_setting_count},
     {"rate_limits.tiers[]", "the first tier whose `when` holds counts; \"unauthenticated\" counts requests without an "
@@ -184,6 +211,9 @@ const struct tg_settings_section tg_settings_sections[] = {
      "first of all", settings_certificate, &settings_certificate_count},
     SECTION("downstream_mtls", settings_mtls, "certificates of clients: who signs them, and what becomes of a client "
             "without a valid one"),
+    SECTION("personal_access_tokens", settings_pats, "tokens of tollgate itself, made by `tollgate token create`"),
+    {"dpop", "proofs of possession of a key, for tokens that are bound to one (RFC 9449)", tg_dpop_rows,
+     &tg_dpop_row_count},
     SECTION("timeouts", settings_timeouts, "how long to wait for what"),
     SECTION("limits", settings_limits, "sizes and counts that are refused above"),
     SECTION("drain", settings_drain, "how to stop: readiness says no, then no new connections, then the end"),

@@ -6,14 +6,16 @@
 
 struct root_text {                                       /* the top of the file, as written */
     struct tg_strings addresses, trusted_proxies;
-    struct tg_slice health_address, realm, state_dir, policies_dir;
+    struct tg_slice health_address, realm, state_dir, policies_dir, revoked_tokens_file;
     struct tg_slice certificate_file, certificate_key_file;
     uint64_t workers;
-    bool pass_identity_headers, refuse_exposed_upstream;
+    bool pass_identity_headers, pass_user_headers, refuse_exposed_upstream;
+    struct tg_slice signing_key, signing_key_file;
+    struct tg_strings groups_filter;
     int forward_authorization, error_format;
     const cJSON *upstream, *providers, *policies, *routes, *rate_limits, *claims_headers;
     const cJSON *certificates, *downstream_mtls;
-    const cJSON *timeouts, *limits, *drain, *access_log, *log;
+    const cJSON *timeouts, *limits, *drain, *access_log, *log, *pats, *dpop;
 };
 struct certificate_text {
     struct tg_slice certificate_file, certificate_key_file;
@@ -23,6 +25,9 @@ struct mtls_text {
     struct tg_slice ca_file, crl_file;
     int enforcement;                                     /* enum mtls_enforcement */
     uint64_t max_verify_depth;
+};
+struct pats_text {
+    bool enabled;
 };
 struct drain_text {
     int64_t delay_ms, timeout_ms;
@@ -39,14 +44,23 @@ struct log_text {
 extern const char *const settings_log_levels[];
 
 extern const struct tg_setting settings_root[], settings_timeouts[], settings_limits[], settings_drain[],
-    settings_access_log[], settings_log[], settings_certificate[], settings_mtls[];
+    settings_access_log[], settings_log[], settings_certificate[], settings_mtls[], settings_pats[];
 extern const size_t settings_root_count, settings_timeouts_count, settings_limits_count, settings_drain_count,
-    settings_access_log_count, settings_log_count, settings_certificate_count, settings_mtls_count;
+    settings_access_log_count, settings_log_count, settings_certificate_count, settings_mtls_count, settings_pats_count;
 
 /* ---- settings_tls.c ---- */
 /* Certificates and downstream_mtls to config->tls and what routes must know of them; before the routes are read. */
 void settings_read_tls(const struct tg_tree *tree, const struct root_text *root, struct tg_settings *out,
                        struct tg_problems *problems);
+
+/* ---- settings_signing.c ---- */
+/* signing_key and signing_key_file to config->signing_pem; after the routes: whether one passes an assertion on. */
+void settings_read_signing(const struct tg_tree *tree, const struct root_text *root, struct tg_config *config,
+                           struct tg_problems *problems);
+
+/* ---- settings_upstream.c ---- */
+/* upstream_auth of every route to config->upstream_auth; after the routes. */
+void settings_read_upstream_auth(const struct tg_tree *tree, struct tg_config *c, struct tg_problems *problems);
 
 /* ---- settings_facts.c ---- */
 /* What the access log is told to hold, after the routes and tiers were read: every route's `reads`, and policy_set. */

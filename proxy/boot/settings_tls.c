@@ -115,14 +115,25 @@ static void read_list(struct tls_reading *r, const cJSON *list)
 
 /* ---- certificates of clients ---- */
 
-/* Whether a policy of this file asks for them. */
+/* A criterion about them, or a route that takes tokens bound to them. */
+static bool is_about_certificates(const cJSON *member)
+{
+    struct tg_slice demanded;
+
+    if (strcmp(member->string, "proof_of_possession") == 0)
+        return tg_json_str(member, &demanded) &&
+               (tg_slice_eq(demanded, TG_S("any")) || tg_slice_eq(demanded, TG_S("mtls")));
+    return strcmp(member->string, "client_certificate") == 0 ||
+           strcmp(member->string, "invalid_client_certificate") == 0;
+}
+
+/* Whether a policy or a route of this file asks for them. */
 static bool mentions_certificates(const cJSON *node)
 {
     const cJSON *child;
 
     cJSON_ArrayForEach(child, node) {
-        if (child->string && (strcmp(child->string, "client_certificate") == 0 ||
-                              strcmp(child->string, "invalid_client_certificate") == 0))
+        if (child->string && is_about_certificates(child))
             return true;
         if (mentions_certificates(child))                /* as deep as tree lets it be */
             return true;

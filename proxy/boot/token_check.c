@@ -19,10 +19,13 @@ static const struct {
     [TOKEN_AUDIENCE] = {"audience", "RFC 7519 §4.1.3"},
     [TOKEN_SUBJECT] = {"subject", "RFC 7519 §4.1.2"},
     [TOKEN_TYPE] = {"type", "RFC 8725 §3.11"},
+    [TOKEN_REQUIRED] = {"required", "RFC 7519 §4"},
     [TOKEN_TIMES] = {"times", "RFC 7519 §2 and §4.1.4"},
     [TOKEN_EXPIRES] = {"expires", "RFC 7519 §4.1.4"},
     [TOKEN_NOT_BEFORE] = {"not before", "RFC 7519 §4.1.5"},
     [TOKEN_ISSUED] = {"issued", "RFC 7519 §4.1.6"},
+    [TOKEN_LIFETIME] = {"lifetime", "RFC 9700 §2.2"},
+    [TOKEN_AGE] = {"age", "RFC 7519 §4.1.6"},
     [TOKEN_DONE] = {"all", ""},
 };
 
@@ -36,12 +39,13 @@ static bool broken(struct token_check *c, enum token_step step)
 }
 
 /* What people paste by mistake, each with its own shape. */
-static void tell_shape(struct tg_slice token, struct tg_err *err)
+static void tell_shape(struct tg_slice token, bool *opaque, struct tg_err *err)
 {
     size_t dots = 0;
 
     for (size_t i = 0; i < token.len; i++)
         dots += token.ptr[i] == '.';
+    *opaque = dots != 2;
     if (tg_slice_starts_with(token, TG_S("Bearer ")) || tg_slice_starts_with(token, TG_S("bearer ")))
         tg_fail(err, TG_BAD_INPUT, "leave out \"Bearer\": only the token itself is wanted");
     else if (dots == 4)
@@ -58,7 +62,7 @@ bool token_check_open(struct token_check *c, struct tg_slice token, bool any_pay
     *c = (struct token_check){.broken = TOKEN_DONE};
     if (tg_jws_split(token, arena, &c->jws, &c->err) != TG_OK) {
         c->jws = (struct tg_jws){0};
-        tell_shape(token, &c->err);
+        tell_shape(token, &c->opaque, &c->err);
         return broken(c, TOKEN_FORM);
     }
     if (!any_payload && tg_jwt_claims(c->jws.payload, &c->claims, &c->err) != TG_OK)
@@ -86,10 +90,13 @@ static enum token_step step_of(enum tg_jwt_fault fault)
     case TG_JWT_AUDIENCE: return TOKEN_AUDIENCE;
     case TG_JWT_SUBJECT: return TOKEN_SUBJECT;
     case TG_JWT_TYPE: return TOKEN_TYPE;
+    case TG_JWT_REQUIRED: return TOKEN_REQUIRED;
     case TG_JWT_TIMES: return TOKEN_TIMES;
     case TG_JWT_EXPIRED: return TOKEN_EXPIRES;
     case TG_JWT_NOT_BEFORE: return TOKEN_NOT_BEFORE;
     case TG_JWT_ISSUED_AHEAD: return TOKEN_ISSUED;
+    case TG_JWT_LIFETIME: return TOKEN_LIFETIME;
+    case TG_JWT_AGE: return TOKEN_AGE;
     }
     return TOKEN_PAYLOAD;
 }
@@ -128,4 +135,14 @@ enum tg_status token_read(const char *argument, struct tg_buf *out, struct tg_er
     if (out->len > 0 && out->data[out->len - 1] == '\r')
         out->len--;
     return TG_OK;
+}
+
+const char *token_trim(struct tg_buf *text)
+{
+    const char *begin = tg_buf_cstr(text);
+
+    begin += strspn(begin, " \t\r\n");
+    while (text->len > 0 && strchr(" \t\r\n", text->data[text->len - 1]))
+        text->data[--text->len] = '\0';
+    return begin;
 }

@@ -13,7 +13,9 @@ enum token_step {
     TOKEN_ALGORITHM,                                     /* allowed, and fit for the key */
     TOKEN_KEY,                                           /* a key of that id */
     TOKEN_SIGNATURE,
-    TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_SUBJECT, TOKEN_TYPE, TOKEN_TIMES, TOKEN_EXPIRES, TOKEN_NOT_BEFORE, TOKEN_ISSUED,
+    TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_SUBJECT, TOKEN_TYPE, TOKEN_REQUIRED, TOKEN_TIMES, TOKEN_EXPIRES,
+    TOKEN_NOT_BEFORE, TOKEN_ISSUED,
+    TOKEN_LIFETIME, TOKEN_AGE,                           /* max_lifetime and max_age of the provider */
     TOKEN_DONE                                           /* none broken */
 };
 const char *token_step_name(enum token_step step);
@@ -22,6 +24,7 @@ const char *token_step_rule(enum token_step step);       /* the RFC's section */
 struct token_check {
     struct tg_jws jws;                                   /* header NULL: not even that could be read */
     cJSON *claims;                                       /* NULL: not read */
+    bool opaque;                                         /* it has not the form of a signed token at all */
     enum token_step broken;                              /* TOKEN_DONE: the token is good */
     struct tg_err err;                                   /* why it is broken */
     int64_t exp_s;
@@ -37,3 +40,5 @@ void token_check_fini(struct token_check *c);
 
 /* A token as an argument, or "-": one line of standard input. TG_IO: nothing could be read; TG_LIMIT: too long. */
 enum tg_status token_read(const char *argument, struct tg_buf *out, struct tg_err *err);
+/* What was pasted or came from a file may have white space around it: the text without, within the buffer. */
+const char *token_trim(struct tg_buf *text);

@@ -74,6 +74,13 @@ static void add_example(struct all *a, const struct explain_result *r, unsigned 
     explain_print_text(r, false, &a->examples);
 }
 
+static bool asks_for_scopes(const struct all *a, const struct tg_route *route, const struct log_line *l)
+{
+    const struct tg_provider *p = l->facts.identity ? tg_providers_of_issuer(&a->config->providers, l->issuer) : NULL;
+
+    return route->required_scopes.count > 0 || (p && p->required_scopes->count > 0);
+}
+
 /* The usual line, where all is known: the programs alone, without telling every step. */
 static bool is_plainly_equal(struct all *a, struct log_line *l)
 {
@@ -86,7 +93,7 @@ static bool is_plainly_equal(struct all *a, struct log_line *l)
                                                     l->request.canonical, &l->arena, &route) != TG_ROUTE_FOUND)
         return false;
     if (!explain_all_known(a->reads[route->index], &facts) ||
-        (route->shadow != NULL) != (l->shadow_decision.ptr != NULL))
+        (route->shadow != NULL) != (l->shadow_decision.ptr != NULL) || asks_for_scopes(a, route, l))
         return false;
     facts.known = NULL;
     tg_ppl_decide(route->policy, &facts, &v);
@@ -114,6 +121,8 @@ static void judge(struct all *a, struct log_line *l, unsigned long number)
     case EXPLAIN_EQUAL: a->equal++; break;
     case EXPLAIN_UNKNOWN:
         a->unknown++;
+        if (r.scopes_unknown)
+            count(a, a->lacking, TG_S("required_scopes"));
         count_lacking(a, r.verdict.unknown ? r.trace : r.shadow_trace);
         break;
     case EXPLAIN_NOT_COMPARED:
@@ -126,6 +135,23 @@ static void judge(struct all *a, struct log_line *l, unsigned long number)
         }
         break;
     }
+}
+
+/* Over before a policy was asked. A scope that was lacking is lacking by the files that said so. */
+static void judge_early(struct all *a, struct log_line *l, unsigned long number)
+{
+    struct explain_result r;
+
+    a->early++;
+    a->unexplained += l->refused.ptr && !tg_refusal_find(l->refused);
+    count(a, a->refused, l->refused.ptr ? l->refused : l->error.ptr ? TG_S("client-gone") : TG_S("published"));
+    if (!tg_slice_eq(l->refused, tg_slice_str(tg_refusals[TG_REFUSE_SCOPE].name)))
+        return;
+    why_line(&r, a->config, l, &l->arena);
+    if (!r.same_policies || r.scopes_lacking.ptr || r.scopes_unknown)
+        return;
+    a->differ++;
+    add_example(a, &r, number);
 }
 
 static bool each(void *arg, unsigned long number, struct tg_slice text)
@@ -145,9 +171,7 @@ static bool each(void *arg, unsigned long number, struct tg_slice text)
     } else if (l.judged) {
         judge(a, &l, number);
     } else {
-        a->early++;
-        a->unexplained += l.refused.ptr && !tg_refusal_find(l.refused);
-        count(a, a->refused, l.refused.ptr ? l.refused : TG_S("client-gone"));
+        judge_early(a, &l, number);
     }
     log_line_fini(&l);
     return true;

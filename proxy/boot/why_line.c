@@ -1,28 +1,8 @@
 /*
  * why_line - one log line against the files: its route, its policies, and what became of it before or after them.
  */
+#include "token_words.h"
 #include "why.h"
-
-/* The words of token_refused, from auth/authn.c and jose/jwt.c. */
-static const struct {
-    const char *name, *means;
-} token_faults[] = {
-    {"malformed", "it is no signed token of three parts (an opaque or encrypted one, perhaps)"},
-    {"payload", "its payload is not one JSON object without duplicate members"},
-    {"issuer", "no configured provider has its issuer"},
-    {"provider", "the route does not take tokens of its provider"},
-    {"unknown-kid", "the provider has no key of its key id"},
-    {"algorithm", "its algorithm is not allowed for the provider, or does not fit the key"},
-    {"signature", "its signature is not right for the key"},
-    {"audience", "it was made for another audience"},
-    {"expired", "it had expired"},
-    {"not_before", "it is not valid yet (nbf)"},
-    {"issued_ahead", "it was issued in the future (iat): a clock is wrong"},
-    {"subject", "it has no sub"},
-    {"type", "it is no access token (typ)"},
-    {"times", "its times are no numbers, or it has no exp"},
-    {"no-keys", "there were no keys of its provider"},
-};
 
 void why_take_groups(struct log_line *l, const struct tg_config *config)
 {
@@ -50,11 +30,23 @@ static struct tg_slice verified_by(const struct log_line *l, const struct tg_con
 
 static const char *token_sentence(const struct log_line *l, struct tg_arena *arena)
 {
-    for (size_t i = 0; i < ARRAY_LEN(token_faults); i++) {
-        if (tg_slice_eq(tg_slice_str(token_faults[i].name), l->token_refused))
-            return tg_arena_printf(arena, "the token was refused before any policy was asked: %s",
-                                   token_faults[i].means).ptr;
-    }
+    const struct token_word *word = token_word_find(l->token_refused);
+
+    if (!word)
+        return NULL;
+    return tg_arena_printf(arena, word->unjudged ? "nobody could say whether the token is good: %s"
+                                                 : "the token was refused before any policy was asked: %s",
+                           word->means).ptr;
+}
+
+/* By the files at hand, when they still say so. */
+static const char *scope_sentence(struct explain_result *r, struct tg_arena *arena)
+{
+    enum explain_scopes found = explain_find_scopes(r, arena);
+    bool refused = tg_slice_eq(r->logged->refused, tg_slice_str(tg_refusals[TG_REFUSE_SCOPE].name));
+
+    if (refused ? found == EXPLAIN_SCOPES_LACKING : found == EXPLAIN_SCOPES_NO_TOKEN)
+        return tg_arena_printf(arena, "%s; no policy was asked", explain_scope_sentence(r, found, arena)).ptr;
     return NULL;
 }
 
@@ -67,14 +59,16 @@ static const char *limit_sentence(const struct log_line *l, struct tg_arena *are
 }
 
 /* A sentence for what never came to a policy. */
-static const char *early_sentence(const struct explain_result *r, const struct log_line *l, struct tg_arena *arena)
+static const char *early_sentence(struct explain_result *r, const struct log_line *l, struct tg_arena *arena)
 {
     const char *special = NULL;
 
-    if (l->token_refused.ptr && r->refusal && r->refusal->status == 401)
+    if (l->token_refused.ptr && r->refusal && (r->refusal->status == 401 || r->refusal->status == 503))
         special = token_sentence(l, arena);
     else if (r->refusal && r->refusal->status == 429)
         special = limit_sentence(l, arena);
+    else if (r->refusal == &tg_refusals[TG_REFUSE_SCOPE] || r->refusal == &tg_refusals[TG_REFUSE_NO_TOKEN])
+        special = scope_sentence(r, arena);
     if (special)
         return special;
     if (r->refusal)
@@ -82,6 +76,8 @@ static const char *early_sentence(const struct explain_result *r, const struct l
     if (l->refused.ptr)
         return tg_arena_printf(arena, "it was refused as " TG_S_FMT ", which this version of tollgate does not know",
                                TG_S_ARG(l->refused)).ptr;
+    if (l->status < 400 && !l->error.ptr)
+        return "tollgate answered it itself: it is published under /.well-known for everybody; no policy was asked";
     return l->error.ptr ? "the client went away before anything was decided" : "no policy was asked";
 }
 
@@ -113,14 +109,22 @@ static enum explain_comparison compare(const struct explain_result *r, const str
         return EXPLAIN_DIFFERS;
     if (r->shadowed && !is_no_call(r, l))
         shadow = why_compare(&r->shadow_verdict, l->shadow_decision, l->shadow_reasons);
-    if (applied == EXPLAIN_DIFFERS || shadow == EXPLAIN_DIFFERS)
+    if (applied == EXPLAIN_DIFFERS || shadow == EXPLAIN_DIFFERS || r->scopes_lacking.ptr)
         return EXPLAIN_DIFFERS;
+    if (r->scopes_unknown)
+        return EXPLAIN_UNKNOWN;
     return applied == EXPLAIN_UNKNOWN ? applied : shadow;
 }
 
 static bool asks_for_tool(const struct tg_route *route)
 {
     return route->reads && route->reads->facts & TG_FACT_BIT(TG_FACT_MCP_TOOL);
+}
+
+/* What would have been over before its policies were asked, had these files been in force. */
+static enum explain_comparison compare_scopes(struct explain_result *r, struct tg_arena *arena)
+{
+    return explain_find_scopes(r, arena) == EXPLAIN_SCOPES_NO_TOKEN ? EXPLAIN_DIFFERS : compare(r, r->logged);
 }
 
 static void judge(struct explain_result *r, const struct log_line *l, struct tg_arena *arena)
@@ -133,13 +137,30 @@ static void judge(struct explain_result *r, const struct log_line *l, struct tg_
     r->reads_body = asks_for_tool(r->route);
     explain_judge(r, arena);
     explain_find_tier(r);
-    r->compared = compare(r, l);
+    r->compared = compare_scopes(r, arena);
+}
+
+/* What the log says of a token that was not taken. */
+static void take_token(struct explain_result *r, const struct log_line *l)
+{
+    const struct token_word *word = token_word_find(l->token_refused);
+
+    r->token_problem = l->token_refused;
+    if (word && word->unjudged) {
+        r->token_problem = (struct tg_slice){NULL, 0};
+        r->unjudged = word->means;
+    }
+    r->dpop = tg_slice_starts_with(l->token_refused, TG_S("proof-")) ||
+              tg_slice_eq(l->token_refused, TG_S("bound-scheme")) || tg_slice_eq(l->token_refused, TG_S("bound-not"));
+    if (l->bound.ptr)
+        r->bound = tg_slice_eq(l->bound, TG_S("dpop")) ? TG_S("to a DPoP key, whose proof was checked")
+                                                       : TG_S("to the client's certificate, which was the one shown");
 }
 
 void why_line(struct explain_result *r, const struct tg_config *config, struct log_line *l, struct tg_arena *arena)
 {
     *r = (struct explain_result){.request = &l->request, .config = config, .logged = l, .facts = &l->facts,
-                                 .issuer = l->issuer, .provider = l->provider, .token_problem = l->token_refused};
+                                 .issuer = l->issuer, .provider = l->provider};
     r->same_policies = l->policy_set.len > 0 && tg_slice_eq(l->policy_set, tg_slice_str(config->policy_set));
     if (l->facts.identity)
         r->identity_from = "log";
@@ -152,6 +173,7 @@ void why_line(struct explain_result *r, const struct tg_config *config, struct l
     }
     r->refusal = l->refused.ptr ? tg_refusal_find(l->refused) : NULL;
     r->status = l->status;
+    take_token(r, l);
     if (l->judged)
         return;
     r->stopped = early_sentence(r, l, arena);

@@ -352,12 +352,141 @@ static void client_certificates(void **state)
     assert_int_equal(bench.c.code, 2);
 }
 
+/* ---- tokens of other kinds, and what a route asks of them ---- */
+
+static const char identity_yaml[] =
+    "state_dir: /tmp\npersonal_access_tokens: {enabled: true}\n"
+    "identity_providers:\n"
+    "  corp: {issuer: https://idp.test, audiences: [my-api], jwks_file: k.json, required_scopes: [base],\n"
+    "         groups_claim: 'urn:roles', introspection: {url: 'https://idp.test/i', client_id: c,\n"
+    "         client_secret_file: k.json}}\n"
+    "  second: {issuer: https://b.test, audiences: [a], jwks_file: k.json, introspection: {url: 'https://b.test/i',\n"
+    "           client_id: c, client_secret_file: k.json}}\n"
+    "routes:\n"
+    "  - {name: scoped, prefix: /scoped, to: 'http://127.0.0.1:1', required_scopes: [write], resource_metadata: true,\n"
+    "     allow_any_authenticated_user: true, accept_opaque: false}\n"
+    "  - {name: public, prefix: /public, to: 'http://127.0.0.1:1', allow_public_unauthenticated_access: true,\n"
+    "     required_scopes: [write], accept_opaque: false}\n"
+    "  - {name: dpop, prefix: /dpop, to: 'http://127.0.0.1:1', proof_of_possession: dpop, identity_providers: [corp],\n"
+    "     policy: {allow: {and: [{groups: admin}]}}}\n"
+    "  - {name: pats, prefix: /pats, to: 'http://127.0.0.1:1', identity_providers: [corp, personal_access_tokens],\n"
+    "     allow_any_authenticated_user: true}\n";
+
+#define CORP "{\"iss\":\"https://idp.test\",\"sub\":\"u\","
+#define PAT "tgp_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+static void write_identity(void)
+{
+    struct tg_slice text = tg_slice(identity_yaml, sizeof identity_yaml - 1);
+
+    assert_int_equal(tg_file_replace(bench.config, text, 0600, NULL), TG_OK);
+}
+
+static void identity_features(void **state)
+{
+    static const struct {
+        const char *why;
+        const char *argv[14];
+        const char *out[3];
+    } table[] = {
+        {"scopes granted", {"--path", "/scoped", "--claims", CORP "\"scope\":\"base write\"}"},
+         {"scopes    base write are required and granted\n", "status    200", ""}},
+        {"a scope lacking", {"--path", "/scoped", "--claims", CORP "\"scp\":[\"base\"]}"},
+         {"the token lacks write\n", "error=\"insufficient_scope\"",
+          "status    403 Forbidden: the token was not granted the scope write"}},
+        {"the scopes of nobody known", {"--path", "/scoped", "--claims", "{\"sub\":\"u\",\"scope\":\"write\"}"},
+         {"scopes    write is required and granted\n", "status    200", ""}},
+        {"nobody", {"--host", "a.test", "--path", "/scoped"},
+         {"status    401 Unauthorized: the route requires the scope write, and there is no token",
+          "resource_metadata=\"http://a.test/.well-known/oauth-protected-resource/scoped\"", ""}},
+        {"nobody on a public route", {"--path", "/public"}, {"status    401", "requires the scope write", ""}},
+        {"a preflight", {"--path", "/public", "-X", "OPTIONS", "-H", "Origin: https://a.test", "-H",
+                         "Access-Control-Request-Method: PUT"}, {"status    200", "", ""}},
+        {"the provider's scopes are not asked for by a public route", {"--path", "/public", "--claims", CORP
+         "\"scope\":\"write\"}"}, {"scopes    write is required and granted\n", "status    200", ""}},
+        {"roles as ZITADEL has them", {"--path", "/dpop", "--claims", CORP "\"scope\":\"base\",\"urn:roles\":"
+         "{\"admin\":{\"7\":\"org.test\"}}}"},
+         {"status    200", "groups-ok", "the route takes only tokens that are bound to a DPoP key"}},
+        {"an opaque token", {"--path", "/dpop", "--token", "opaque"},
+         {"can only be judged by provider corp, which the running process asks", "status    unknown",
+          "give the claims"}},
+        {"an opaque token of several", {"--path", "/scoped", "--token", "opaque"},
+         {"takes no opaque tokens (accept_opaque)", "status    401", ""}},
+        {"a token of tollgate itself", {"--path", "/pats", "--token", PAT "1Kw3HC"},
+         {"a personal access token can only be judged by the running process", "status    unknown",
+          "\"iss\": \"urn:tollgate:pat\""}},
+        {"one that was cut", {"--path", "/pats", "--token", PAT}, {"status    401", "mistyped or cut", ""}},
+        {"one where none are taken", {"--path", "/dpop", "--token", PAT "1Kw3HC"},
+         {"status    401", "does not take tokens of its provider", ""}},
+        {"the claims of one", {"--path", "/pats", "--claims", "{\"iss\":\"urn:tollgate:pat\",\"sub\":\"u\"}"},
+         {"status    200", "provider personal_access_tokens", ""}},
+    };
+
+    (void)state;
+    write_identity();
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        const char *argv[18] = {"explain", "-c", bench.config};
+
+        for (size_t k = 0; table[i].argv[k]; k++)
+            argv[3 + k] = table[i].argv[k];
+        capture(&bench.c, tg_cmd_explain, argv, TG_S(""));
+        for (size_t k = 0; k < 3; k++)
+            if (!strstr(bench.c.out, table[i].out[k]))
+                fail_msg("%s: %s\n%s%s", table[i].why, table[i].out[k], bench.c.out, bench.c.err);
+    }
+}
+
+/* A token that says whose key it is bound to. */
+static void bound_tokens(void **state)
+{
+#define JKT "cnf={\"jkt\":\"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I\"}"
+    static const struct {
+        const char *why, *claim, *path, *scheme;
+        const char *out[2];
+    } table[] = {
+        {"bound, as the route asks", JKT, "/dpop", NULL,
+         {"bound     to a DPoP key: a request needs a fresh proof by it, which is not looked at here\n",
+          "status    403"}},
+        {"not bound, where the route asks", "x=1", "/dpop", NULL,
+         {"it is not bound to a key of the kind that the route demands", "challenge DPoP realm="}},
+        {"as a bearer token", JKT, "/pats", "Bearer", {"came as a bearer token", "status    401"}},
+        {"under its scheme", JKT, "/pats", "DPoP", {"to a DPoP key", "status    200"}},
+        {"not bound under the scheme", "x=1", "/pats", "DPoP", {"came under the scheme DPoP", "challenge DPoP"}},
+        {"a certificate that is not shown", "cnf={\"x5t#S256\":\"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I\"}",
+         "/pats", NULL, {"bound to a client certificate, and none was shown", "status    401"}},
+        {"a cnf of another kind", "cnf={\"kid\":\"x\"}", "/pats", NULL,
+         {"its cnf is none that is known", "status    401"}},
+    };
+
+    (void)state;
+    write_identity();
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        const char *const mint[] = {GOOD_CLAIMS, "--claim", "scope=base", "--claim", table[i].claim, NULL};
+        char *token = bench_mint(&bench, mint), field[4096];
+        const char *argv[] = {"explain", "-c", bench.config, "--path", table[i].path, "--token", "-", NULL};
+
+        if (table[i].scheme) {
+            snprintf(field, sizeof field, "Authorization: %s %s", table[i].scheme, token);
+            field[strcspn(field, "\n")] = '\0';
+            argv[5] = "--header";
+            argv[6] = field;
+        }
+        capture(&bench.c, tg_cmd_explain, argv, tg_slice_str(token));
+        for (size_t k = 0; k < 2; k++)
+            if (!strstr(bench.c.out, table[i].out[k]))
+                fail_msg("%s: %s\n%s%s", table[i].why, table[i].out[k], bench.c.out, bench.c.err);
+        free(token);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(told),
         cmocka_unit_test(as_json),
         cmocka_unit_test(with_a_token),
+        cmocka_unit_test(identity_features),
+        cmocka_unit_test(bound_tokens),
         cmocka_unit_test(more_told),
         cmocka_unit_test(folded),
         cmocka_unit_test(contradictions),

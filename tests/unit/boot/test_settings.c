@@ -6,8 +6,10 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "base/digest.h"
 #include "base/err.h"
 #include "boot/settings.h"
+#include "jose/mint.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -82,8 +84,20 @@ static const struct {
      "downstream_mtls.enforcement must be policy_with_default_deny, policy or reject_connection", NULL},
     {"a depth below none", GOOD "downstream_mtls: {ca_file: x, max_verify_depth: -1}\n",
      "downstream_mtls.max_verify_depth must be", NULL},
-    {"later: signing", GOOD "signing_key_file: x\n", "signing_key_file is not supported yet", NULL},
-    {"later: tokens of our own", GOOD "personal_access_tokens: {enabled: true}\n", "not supported yet", NULL},
+    {"a signing key that is not there", GOOD "signing_key_file: /nonexistent/k\n",
+     "t.yaml:3:19: signing_key_file: /nonexistent/k", NULL},
+    {"a signing key that is none", GOOD "signing_key: bm8gUEVNCg==\n", "signing_key: no unencrypted private key", NULL},
+    {"a signing key as PEM", GOOD "signing_key: \"-----BEGIN PRIVATE KEY-----\"\n",
+     "signing_key: must be the base64", NULL},
+    {"an empty signing key", GOOD "signing_key: \"\"\n", "signing_key: must be the base64", NULL},
+    {"two signing keys", GOOD "signing_key: x\nsigning_key_file: y\n", "cannot be together", NULL},
+    {"for whom is an assertion",
+     IDP "pass_identity_headers: true\nroutes: [{to: \"http://127.0.0.1:1\", prefix: /a, name: a, "
+     "allow_any_authenticated_user: true}, {to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true}]\n",
+     NULL, "t.yaml:3:95: route route-1: neither `from` nor `name` says for whom"},
+    {"there is one service", GOOD "pass_identity_headers: true\n", NULL, NULL},
+    {"the assertion is no claim", GOOD "jwt_claims_headers: {x-pomerium-jwt-assertion: email}\n", "no claim", NULL},
+    {"tokens of our own and no folder", GOOD "personal_access_tokens: {enabled: true}\n", NULL, "kept in state_dir"},
     {"later: management", GOOD "management: {address: x}\n", "management is not supported yet", NULL},
     {"later: sync", GOOD "sync: {url: x}\n", "sync is not supported yet", NULL},
     {"later: bundle", GOOD "bundle: {file: x}\n", "bundle is not supported yet", NULL},
@@ -250,6 +264,40 @@ static void values(void **state)
     tg_problems_fini(&problems);
 }
 
+/* Base64 of PEM as Pomerium has it, wrapped or not; what is told to whom follows from it and the routes. */
+static void signing(void **state)
+{
+    static const char *const wraps[] = {"", "\n  "};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(wraps); i++) {
+        struct tg_buf pem = {0}, packed = {0}, text = {0};
+        struct tg_problems problems = {0};
+        struct tg_signer *key = NULL;
+        struct tg_settings s;
+
+        assert_int_equal(tg_signer_generate(TG_ALG_EdDSA, &key, NULL), TG_OK);
+        assert_int_equal(tg_signer_pem(key, &pem, NULL), TG_OK);
+        tg_base64_encode(tg_buf_slice(&pem), &packed);
+        tg_buf_addf(&text, GOOD "pass_identity_headers: %s\npass_user_headers: true\njwt_groups_filter: [a, b]\n"
+                    "signing_key: >-\n  %.60s%s%s\n", i ? "true" : "false", tg_buf_cstr(&packed), wraps[i],
+                    packed.data + 60);
+        assert_true(parse(tg_buf_cstr(&text), &s, &problems));
+        assert_true(tg_slice_eq(s.config->signing_pem, tg_buf_slice(&pem)));
+        assert_int_equal(s.config->signs, i == 1);
+        const struct tg_route *route = tg_routes_at(s.config->routes, 0);
+
+        assert_true(route->pass_user_headers);
+        assert_int_equal(route->groups_filter.count, 2);
+        tg_settings_fini(&s);
+        tg_problems_fini(&problems);
+        tg_signer_free(key);
+        tg_buf_fini(&pem);
+        tg_buf_fini(&packed);
+        tg_buf_fini(&text);
+    }
+}
+
 static void environment(void **state)
 {
     struct tg_problems problems = {0};
@@ -370,8 +418,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(configurations), cmocka_unit_test(no_providers_needed),
         cmocka_unit_test(many_errors_at_once), cmocka_unit_test(defaults),
-        cmocka_unit_test(values), cmocka_unit_test(environment), cmocka_unit_test(what_a_reload_may_not_change),
-        cmocka_unit_test(files), cmocka_unit_test(every_part_of_a_file),
+        cmocka_unit_test(values), cmocka_unit_test(signing), cmocka_unit_test(environment),
+        cmocka_unit_test(what_a_reload_may_not_change), cmocka_unit_test(files), cmocka_unit_test(every_part_of_a_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

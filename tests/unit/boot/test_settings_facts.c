@@ -43,6 +43,14 @@ static const struct {
            "]}\n", BIT(EMAIL), "role x.y "},
     {PLAIN "access_log: {claims: [zone, role, a.b]}\n", 0, "a.b plan role zone "},
     {PLAIN "access_log: {facts: false}\n", 0, "plan role "}, /* the gate asks it whether content is to be read */
+    {IDP POLICIES "routes: [{to: 'http://127.0.0.1:1', prefix: /, policies: [p], required_scopes: [a]}]\n", 0,
+     "plan role scope scp "},
+    {"identity_providers: {corp: {issuer: https://idp.test, audiences: [a], required_scopes: [x]}}\n" ROUTES POLICIES,
+     0, "plan role scope scp "},
+    {"identity_providers: {corp: {issuer: https://idp.test, audiences: [a]}, other: {issuer: https://o.test,\n"
+     "  audiences: [a], required_scopes: [x]}}\n" POLICIES
+     "routes: [{to: 'http://127.0.0.1:1', prefix: /, policies: [p],\n"
+     "  identity_providers: [corp]}]\n", 0, "plan role "},
     {"upstream: http://127.0.0.1:1\n" IDP, BIT(USER), "plan "},
     {IDP POLICIES "routes: [{to: 'http://127.0.0.1:1', prefix: /, mode: shadow, policy: {allow: {and: [{groups: {has: x"
                   "}}]}}}]\n", BIT(GROUPS), "plan "},

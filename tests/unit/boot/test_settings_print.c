@@ -103,7 +103,7 @@ static void printed(void **state)
 static void secrets_are_marked(void **state)
 {
     static const char *const words[] = {"secret", "password", "passphrase", "_key", "token", "credential", "private"};
-    static const char *const harmless[] = {"bearer_token_format"};
+    static const char *const harmless[] = {"bearer_token_format", "token_url"};
 
     (void)state;
     for (size_t i = 0; i < tg_settings_section_count; i++)
@@ -171,7 +171,8 @@ static void schema(void **state)
     properties = tg_json_get(root, "properties");
     assert_true(cJSON_IsFalse(tg_json_get(root, "additionalProperties")));
     assert_non_null(tg_json_get(properties, "address"));
-    assert_null(tg_json_get(properties, "signing_key_file"));
+    assert_non_null(tg_json_get(properties, "signing_key_file"));
+    assert_null(tg_json_get(properties, "management"));
     route = tg_json_get(tg_json_get(tg_json_get(properties, "routes"), "items"), "properties");
     assert_non_null(tg_json_get(route, "prefix"));
     assert_non_null(tg_json_get(tg_json_get(tg_json_get(properties, "identity_providers"), "additionalProperties"),

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "base/clock.h"
 #include "bench.h"
 #include <sys/stat.h>
 
@@ -68,6 +69,65 @@ static void minted(void **state)
         if (bench.c.code != cases[i].code || !strstr(bench.c.out, cases[i].out))
             fail_msg("%s: %d\n%s\n%s", cases[i].why, bench.c.code, bench.c.out, bench.c.err);
         assert_kept_secret(token, &bench.c);
+        free(token);
+    }
+}
+
+/* What a provider may ask beside; each is told with its rule. */
+static void strict_provider(void **state)
+{
+    static const char yaml[] =
+        "upstream: http://127.0.0.1:1\n"
+        "personal_access_tokens: {enabled: true}\nstate_dir: /tmp\n"
+        "identity_providers: {corp: {issuer: https://idp.test, audiences: [my-api], jwks_file: k.json, leeway: 0s,\n"
+        "  profile: rfc9068, required_claims: [tenant], max_lifetime: 2h, max_age: 10m}}\n";
+    static const char all[] = "iat=%lld";
+    static const struct {
+        const char *why;
+        const char *mint[20];
+        int ago_s, code;
+        const char *out;
+    } table[] = {
+        {"good", {"--type", "at+jwt", "--claim", "client_id=c", "--claim", "jti=j", "--claim", "tenant=t"}, 0, 0,
+         "ok      required    (RFC 7519 §4)"},
+        {"good, with the bounds", {"--type", "at+jwt", "--claim", "client_id=c", "--claim", "jti=j", "--claim",
+                                   "tenant=t"}, 0, 0, "ok      lifetime    at most 7200 s"},
+        {"a JWT of no profile", {"--claim", "client_id=c", "--claim", "jti=j", "--claim", "tenant=t"}, 0, 1,
+         "BROKEN  type        "},
+        {"no client_id", {"--type", "at+jwt", "--claim", "jti=j", "--claim", "tenant=t"}, 0, 1,
+         "BROKEN  type        RFC 9068 requires \"client_id\", \"jti\" and \"iat\""},
+        {"no tenant", {"--type", "at+jwt", "--claim", "client_id=c", "--claim", "jti=j"}, 0, 1, "BROKEN  required    "},
+        {"tenant null", {"--type", "at+jwt", "--claim", "client_id=c", "--claim", "jti=j", "--claim", "tenant=null"}, 0,
+         1, "tenant"},
+        {"too long a life", {"--type", "at+jwt", "--claim", "client_id=c", "--claim", "jti=j", "--claim", "tenant=t",
+                             "--expires", "3h"}, 0, 1, "BROKEN  lifetime    "},
+        {"too old", {"--type", "at+jwt", "--claim", "client_id=c", "--claim", "jti=j", "--claim", "tenant=t"}, 700, 1,
+         "BROKEN  age         "},
+    };
+    const char *const verify[] = {"verify", "-c", bench.config, "-", NULL};
+    const char *const pats[] = {"verify", "-c", bench.config, "--provider", "personal_access_tokens", "-", NULL};
+
+    (void)state;
+    assert_int_equal(tg_file_replace(bench.config, tg_slice(yaml, sizeof yaml - 1), 0600, NULL), TG_OK);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        const char *mint[24] = {GOOD_CLAIMS};
+        char iat[40], *token;
+        size_t n = 6;
+
+        snprintf(iat, sizeof iat, all, (long long)(tg_clock_wall_ms() / 1000 - table[i].ago_s));
+        mint[n++] = "--claim";
+        mint[n++] = iat;
+        for (size_t k = 0; table[i].mint[k]; k++)
+            mint[n++] = table[i].mint[k];
+        token = bench_mint(&bench, mint);
+        capture(&bench.c, tg_cmd_verify, verify, tg_slice_str(token));
+        if (bench.c.code != table[i].code || !strstr(bench.c.out, table[i].out))
+            fail_msg("%s: %d\n%s\n%s", table[i].why, bench.c.code, bench.c.out, bench.c.err);
+        if (i == 0) {
+            capture(&bench.c, tg_cmd_verify, pats, tg_slice_str(token));
+            assert_int_equal(bench.c.code, 1);
+            assert_non_null(strstr(bench.c.err, "tollgate token list"));
+        }
         free(token);
     }
 }
@@ -181,6 +241,7 @@ int main(void)
         cmocka_unit_test(own_keys),
         cmocka_unit_test(broken_tokens),
         cmocka_unit_test(keys_are_kept),
+        cmocka_unit_test(strict_provider),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

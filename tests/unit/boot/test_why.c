@@ -25,6 +25,7 @@ static const char yaml[] =
     "routes:\n"
     "  - {name: api, prefix: /api, to: 'http://127.0.0.1:1', policies: [staff]}\n"
     "  - {name: teams, prefix: /teams, to: 'http://127.0.0.1:1', policy: {allow: {and: [{groups: red}]}}}\n"
+    "  - {name: scoped, prefix: /scoped, to: 'http://127.0.0.1:1', policies: [staff], required_scopes: [read, write]}\n"
     "  - {name: tried, prefix: /tried, to: 'http://127.0.0.1:1', policies: [staff, strict]}\n";
 
 static struct {
@@ -167,6 +168,47 @@ static const struct {
      {"it was refused as teapot, which this version of tollgate does not know", "", "", ""}, NULL},
     {"the client went away", "/api", "\"route\":\"api\",\"status\":0,\"decision\":\"none\",\"reasons\":[],\"error\":"
      "\"client-gone\"" SET, {"status    none: the client went away before anything was decided", "", "", ""}, NULL},
+    {"a scope was lacking", "/scoped", WHO EARLY("403", "none", "scope",
+                                                 ",\"facts\":{\"claims\":{\"scope\":[\"read x\"],\"scp\":null}}"),
+     {"scopes    read write are required: the token lacks write\n", "decision  none: no policy is asked",
+      "error=\"insufficient_scope\", error_description=\"The access token lacks a scope\", scope=\"read write\"\n",
+      "status    403 Forbidden: the token was not granted the scope write, which the route or its provider requires"},
+     NULL},
+    {"a scope that was not lacking", "/scoped", WHO EARLY("403", "none", "scope",
+                                                 ",\"facts\":{\"claims\":{\"scope\":[\"read write\"],\"scp\":null}}"),
+     {"read write are required and granted", "the token was not granted every scope that the route", "", ""}, NULL},
+    {"a scope of a line without facts", "/scoped", WHO EARLY("403", "none", "scope", ""),
+     {"are required; what the token was granted was not logged", "the token was not granted every scope", "", ""},
+     NULL},
+    {"nobody, where a scope is asked for", "/scoped", "\"route\":\"scoped\"," EARLY("401", "none", "no-token",
+                                                                                 ",\"facts\":{}"),
+     {"401 Unauthorized: the route requires the scope read write, and there is no token; no policy was asked", "", "",
+      ""}, NULL},
+    {"scopes in scp", "/scoped", WHO ALLOWED SET ",\"facts\":{\"email\":\"a@example.com\",\"claims\":{\"tier\":null,"
+     "\"scope\":null,\"scp\":[\"write\",\"read\"]}}", {"read write are required and granted", "", "", ""}, "equal"},
+    {"a scope that is required now", "/scoped", WHO ALLOWED SET ",\"facts\":{\"email\":\"a@example.com\",\"claims\":{"
+     "\"tier\":null,\"scope\":[\"read\"],\"scp\":null}}", {"the token lacks write", "", "", ""}, "differs"},
+    {"scopes that were not logged", "/scoped", WHO ALLOWED SET STAFF,
+     {"what the token was granted was not logged", "", "", ""}, "unknown"},
+    {"its provider may not be asked", "/api", "\"route\":\"api\"," EARLY("503", "none", "no-answer",
+                                                                       ",\"token_refused\":\"budget\""),
+     {"identity  none: nobody could say what the token is: its provider was not asked about it",
+      "status    503 Service Unavailable: nobody could say whether the token is good: its provider was not asked", "",
+      ""}, NULL},
+    {"its provider may not be asked by this address", "/api", "\"route\":\"api\","
+     EARLY("429", "limit", "rate-limited",
+     ",\"token_refused\":\"address\",\"tier\":\"unauthenticated\",\"limit\":3,\"remaining\":0"),
+     {"identity  none: nobody could say what the token is: only its provider knows it",
+      "all 3 requests of tier unauthenticated were used up", "", ""}, NULL},
+    {"a proof used twice", "/api", "\"route\":\"api\"," EARLY("401", "unauthenticated", "proof-invalid",
+                                                           ",\"token_refused\":\"proof-replayed\""),
+     {"the DPoP proof beside it was used before",
+      "challenge DPoP realm=\"tollgate\", error=\"invalid_dpop_proof\"", "", ""}, NULL},
+    {"bound to a key", "/api", WHO ALLOWED SET ",\"bound\":\"dpop\"" STAFF,
+     {"bound     to a DPoP key, whose proof was checked\n", "", "", ""}, "equal"},
+    {"published for everybody", "/.well-known/pomerium/jwks.json",
+     "\"status\":200,\"decision\":\"none\",\"reasons\":[]" SET,
+     {"status    200 OK: tollgate answered it itself", "", "", ""}, NULL},
     {"what a stranger wrote stays on its line", "/api", WHO DENIED SET ",\"facts\":{\"email\":\"a@\\u001b[2J\\ns"
      "tatus\"}",
      {"saw \\x1b[2J\\x0astatus", "", "", ""}, "equal"},
@@ -232,20 +274,20 @@ static void all(void **state)
     static const struct {
         const char *name;
         int64_t want;
-    } sums[] = {{"lines", 24}, {"judged", 16}, {"equal", 9}, {"differ", 4}, {"differ_since", 1}, {"unknown", 2},
-                {"early", 7}, {"unexplained", 1}, {"foreign", 1}};
+    } sums[] = {{"lines", 36}, {"judged", 20}, {"equal", 11}, {"differ", 6}, {"differ_since", 1}, {"unknown", 3},
+                {"early", 15}, {"unexplained", 1}, {"foreign", 1}};
 
     for (size_t i = 0; i < ARRAY_LEN(sums); i++) {
         if (!tg_json_int(tg_json_get(root, sums[i].name), &n) || n != sums[i].want)
             fail_msg("%s: %lld, want %lld", sums[i].name, (long long)n, (long long)sums[i].want);
     }
-    assert_int_equal(cJSON_GetArraySize(tg_json_get(root, "examples")), 4);
+    assert_int_equal(cJSON_GetArraySize(tg_json_get(root, "examples")), 5);
     assert_true(tg_json_int(tg_json_get(tg_json_get(root, "lacking"), "domain"), &n) && n == 1);
     cJSON_Delete(root);
     capture(&at.c, tg_cmd_why, argv, TG_S(""));
     assert_int_equal(at.c.code, 1);
-    assert_non_null(strstr(at.c.out, "16  decided by policies\n"));
-    assert_non_null(strstr(at.c.out, "2  it hangs on what was not logged: domain 1, groups 1\n"));
+    assert_non_null(strstr(at.c.out, "20  decided by policies\n"));
+    assert_non_null(strstr(at.c.out, "3  it hangs on what was not logged: domain 1, groups 1, required_scopes 1\n"));
     /* Without those that differ under their own policies there is nothing to complain of. */
     lines.len = 0;
     add_line(&lines, "x", cases[0].path, cases[0].rest);
