@@ -188,8 +188,10 @@ def npm(folder):
 
 
 def oidc():
+    """All that needs its node modules: the provider, the second judge, the MCP client."""
     npm("oidc")
-    return wire("release", "test_oidc", "test_five_minutes")
+    programs = glob.glob(os.path.join(TOP, "tests", "oidc", "test_*.py"))
+    return wire("release", *sorted(os.path.basename(p)[:-3] for p in programs))
 
 
 def container():
@@ -338,7 +340,7 @@ STAGES = (
     ("wire-release", "wire tests, release binary", lambda: wire("release")),
     ("wire-asan", "wire tests, ASan and UBSan binary", lambda: wire("asan")),
     ("wire-tsan", "wire tests, TSan binary", lambda: wire("tsan")),
-    ("oidc", "a real OpenID provider; jose as second signer", oidc),
+    ("oidc", "a real OpenID provider; second signer and judge; a real MCP client", oidc),
     ("tls", "testssl.sh against the release binary", tls),
     ("conformance", "HTTP, token and policy sets", conformance),
     ("policies", "the policy library by its cases", policies),

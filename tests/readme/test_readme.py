@@ -42,7 +42,9 @@ from harness import (  # noqa: E402
     environment,
     free_port,
     jwks,
+    key,
     main,
+    mint,
     provider,
     run,
     tls_context,
@@ -355,6 +357,21 @@ def in_cluster(t, reader, command, m):
     print("\n  wants a cluster, its names looked at: %s" % command.typed)
 
 
+def own_tokens(says, find=None):
+    """The configuration's state_dir is brought here; ID is that of the token in the list."""
+
+    def rule(t, reader, command, _):
+        os.makedirs(reader.path("state"), mode=0o700, exist_ok=True)
+        with open(reader.path("tollgate.yaml"), encoding="utf-8") as f:
+            text = f.read()
+        reader.write("tollgate.yaml", re.sub(r"(?m)^state_dir: .*", "state_dir: " + reader.path("state"), text))
+        runs(says)(t, reader, command, _)
+        if find:
+            reader.env["ID"] = re.search("(?m)" + find, reader.heard)[1]
+
+    return rule
+
+
 OURS = r"build/release/tollgate "
 RULES = [
     (r"scripts/demo --once", runs("All six as expected")),
@@ -389,6 +406,11 @@ EXPLAINING = [
     (r"echo '(.*)' \| " + OURS + r"explain --batch", runs('^{"decision"')),
     (OURS + r"test rules", runs("^failed: ", exits=1)),
 ] + RULES
+IDENTITY = [
+    (OURS + r"token create .*", own_tokens(r"^tgp_[\w-]{49}$")),
+    (OURS + r"token list .*", own_tokens("deploy", find=r"^(\S+) .* deploy$")),
+    (OURS + r"token revoke .*", own_tokens("")),
+] + RULES
 # The lines of the compose example are typed in its pod.
 COMPOSE = elsewhere("def test_as_documented", why="wants the compose example to run")
 DEPLOYING = [
@@ -401,12 +423,21 @@ DEPLOYING = [
 SECRET = "a-secret-of-this-page"
 
 
-def made(reader, setting, ca, leaf):
+def made(reader, setting, name, ca, leaf):
     """The text of a file that a setting names."""
     if "jwks" in setting:
         return json.dumps(jwks())
-    if "debug_trace" in setting:
+    if setting == "public_key_file":
+        return mint.pem(mint.spki(key("rsaA")))
+    if "debug_trace" in setting or "secret" in setting or setting == "token_file":
         return SECRET + "\n"
+    if setting == "revoked_tokens_file":
+        return json.dumps({"iss": "https://idp.example.com", "jti": "7"}) + "\n"
+    if setting == "private_key_file" and name.endswith(".json"):
+        ids = {"type": "application", "clientId": "1@p", "appId": "2"}
+        ids = ids if "application" in name else {"type": "serviceaccount", "userId": "3"}
+        with open(leaf.key, encoding="ascii") as f:
+            return json.dumps({**ids, "keyId": "4", "key": f.read()})
     if "crl" in setting:
         path = certs.crl(ca, name=os.path.join(reader.dir, "crl%d" % time.monotonic_ns()))
     else:
@@ -421,7 +452,7 @@ def make_files(reader, text):
     leaf = certs.leaf(reader.dir, ca, ["localhost", "127.0.0.1"], name="leaf%d" % time.monotonic_ns())
     for setting, name in re.findall(r"(\w+_file): ([^\s,}]+)", text):
         target = os.path.basename(name)
-        reader.write(target, made(reader, setting, ca, leaf))
+        reader.write(target, made(reader, setting, target, ca, leaf))
         os.chmod(reader.path(target), 0o600)
         text = text.replace(name, target)
     return text, ca, leaf
@@ -685,6 +716,7 @@ Readme = page("Readme", "README.md", has_provider=True)
 Deploying = page("Deploying", "docs/deploying.md", DEPLOYING)
 Tls = page("Tls", "docs/tls.md")
 Policies = page("Policies", "docs/ppl.md")
+Identity = page("Identity", "docs/identity.md", IDENTITY)
 
 
 def two_tokens(cls):

@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "wire")]
 import certs  # noqa: E402
 import pages  # noqa: E402
+from test_identity import bound, dpop  # noqa: E402
 from harness import (  # noqa: E402
     Case,
     TOP,
@@ -41,8 +42,10 @@ from harness import (  # noqa: E402
 )
 
 CHUNKED = b"POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: %s\r\n\r\n"
+BOUND = bound()
 EXPIRED, ELSEWHERE = token(exp=int(time.time()) - 600), token(aud="elsewhere")
 AWAY = "http://127.0.0.1:1"
+SECRET, GRANT = {"client_id": "c", "client_secret_file": "secret"}, {"grant": "client_credentials"}
 
 
 def auth(text):
@@ -70,6 +73,9 @@ REFUSALS = [
     (401, "no-token", ("GET", "/members"), "the policy asks who is calling"),
     (401, "token-expired", ("GET", "/members", auth(EXPIRED)), "expired"),
     (401, "token-invalid", ("GET", "/members", auth(ELSEWHERE)), "BROKEN +audience"),
+    (401, "proof-invalid", ("GET", "/members", [("Authorization", "DPoP " + BOUND)]), "proof-missing"),
+    (401, "nonce-required", ("GET", "/members", dpop(BOUND, "http://app.test/members")), "nonce-required"),
+    (403, "scope", ("GET", "/scoped", [bearer()]), '"refused": "scope"'),
     (403, "denied", ("GET", "/staff", [bearer()]), r"domain .* does not hold for example\.com"),
     (403, "websocket", ("GET", "/members", [bearer()] + upgrade()), "the route has no allow_websockets"),
     (404, "no-route", ("GET", "/nowhere"), "no route matches this host and path"),
@@ -84,6 +90,8 @@ REFUSALS = [
     (501, "malformed-request", CHUNKED % b"gzip, chunked", '"status": 501'),
     (502, "upstream-failed", ("GET", "/dead"), "FAILED +upstream http://127.0.0.1:1: connection refused"),
     (503, "no-keys", ("GET", "/members", auth(token(iss=AWAY))), "FAILED +provider away: .*connection refused"),
+    (503, "no-answer", ("GET", "/members", auth("opaque")), "no-answer"),
+    (503, "no-credential", ("GET", "/own", [bearer()]), "no-credential"),
     (504, "upstream-slow", ("GET", "/slow"), '"error": "slow"'),
     (505, "malformed-request", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", '"status": 505'),
 ]
@@ -97,7 +105,8 @@ class Refusals(Case):
     @classmethod
     def setUpClass(cls):
         cls.up = Upstream()
-        cls.gate = Tollgate(config(cls.routes(cls.up), **cls.settings(cls.up)), ready=False)  # a provider is away
+        cfg = config(cls.routes(cls.up), **cls.settings(cls.up))
+        cls.gate = Tollgate(cfg, ready=False, files={"secret": "s"})  # a provider is away
         cls.port = cls.gate.port
 
     @classmethod
@@ -109,6 +118,8 @@ class Refusals(Case):
         staff = {"allow": {"and": [{"domain": {"is": "elsewhere.test"}}]}}
         return [
             members(up, name="members", prefix="/members"),
+            members(up, name="scoped", prefix="/scoped", required_scopes=["write"]),
+            members(up, name="own", prefix="/own", upstream_auth={"token_url": AWAY + "/token", **SECRET, **GRANT}),
             {"name": "staff", "prefix": "/staff", "to": up.url, "policy": staff},
             public(up, name="open", prefix="/open"),
             public("http://127.0.0.1:1", name="dead", prefix="/dead"),
@@ -121,8 +132,12 @@ class Refusals(Case):
         trial = {"name": "trial", "limit": 1, "window": "1m", "when": [{"claim/plan": "trial"}]}
         many = [{"name": n, "limit": 1000, "window": "1m"} for n in ("authenticated", "unauthenticated")]
         return {
-            "identity_providers": {"test": provider(), "away": {"issuer": AWAY, "audiences": ["app"]}},
+            "identity_providers": {
+                "test": provider(introspection={"url": AWAY, **SECRET}),
+                "away": {"issuer": AWAY, "audiences": ["app"]},
+            },
             "rate_limits": {"tiers": [trial] + many},
+            "dpop": {"require_nonce": True},
             "timeouts": {"head": "1s", "body": "1s", "first_byte": "1s"},
             "limits": {"head": "4KiB", "uri": "1KiB", "body": "1KiB"},
         }

@@ -1,6 +1,7 @@
 """Your own provider: what is fetched from it and how (CA, bearer, proxy, time), `init`, `check --online`, and what stands
 in front: X-Forwarded-For that nobody believes. The provider is nginx with a private authority's certificate."""
 
+import base64
 import http.server
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.parse
 
 import certs
 import nginx
@@ -651,6 +653,31 @@ class Dated(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Asked(http.server.BaseHTTPRequestHandler):
+    """An introspection and a token endpoint that take the client `c` with the secret `right`."""
+
+    def do_POST(self):
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        who = self.headers.get("Authorization")
+        self.server.seen.append((self.path, form.get("token", [""])[0]))
+        if who != "Basic " + base64.b64encode(b"c:right").decode():
+            return self.say(401, {"error": "invalid_client"})
+        if self.path == "/token":
+            return self.say(200, {"access_token": "own", "token_type": "Bearer", "expires_in": 600})
+        active = self.server.believes_all or form["token"] == ["known"]
+        return self.say(200, {"active": active, "sub": "u", "exp": int(time.time()) + 60} if active else {"active": False})
+
+    def say(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
 class CheckOnline(WithIssuer):
     def check(self, cfg, *args, stdin=None, env=None):
         path = self.write("tollgate.json", json.dumps({"health_address": "none", **cfg}))
@@ -826,6 +853,87 @@ class CheckOnline(WithIssuer):
         it = self.issuer()
         cfg = self.cfg(self.idp(it, ca_file=None))
         self.assertSays(self.check(cfg, "--token", token(iss=it.base)), 69, "^FAILED .*token: not judged")
+
+    def asked(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+        server.seen, server.believes_all = [], False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return server, "http://127.0.0.1:%d" % server.server_address[1]
+
+    def introspecting(self, it, url, secret="right"):
+        who = {"client_id": "c", "client_secret_file": self.write("secret-" + secret, secret)}
+        jwks_file = self.write("k.json", json.dumps(jwks()))
+        return {"issuer": "https://idp.test", "audiences": ["app"], "jwks_file": jwks_file, "allow_http": True,
+                "introspection": {"url": url + "/introspect", **who}}
+
+    def test_introspection(self):
+        """One question about a token that nobody gave out tells whether our credential is taken."""
+        server, url = self.asked()
+        cfg = self.cfg(self.introspecting(None, url))
+        out = self.assertSays(self.check(cfg), 0, "^ok .*introspection corp: the provider takes tollgate's credential")
+        self.assertEqual([p for p, _ in server.seen], ["/introspect"])
+        self.assertRegex(server.seen[0][1], r"^tollgate-check-[0-9a-f]{32}$")
+        self.assertNotIn(server.seen[0][1], out)
+        wrong = self.cfg(self.introspecting(None, url, "wrong"))
+        out = self.assertSays(self.check(wrong), 69, "^FAILED .*introspection corp: .*own credential .status 401")
+        self.assertNotIn("wrong", out)
+        away = self.cfg(self.introspecting(None, "http://127.0.0.1:%d" % free_port()))
+        self.assertSays(self.check(away), 69, "^FAILED .*introspection corp: .*refused|^FAILED .*introspection corp: .*connect")
+        server.believes_all = True
+        self.assertSays(self.check(cfg), 69, "^FAILED .*introspection corp: .*random token that it is active")
+
+    def test_opaque_token(self):
+        _, url = self.asked()
+        cfg = self.cfg(self.introspecting(None, url))
+        self.assertSays(self.check(cfg, "--token", "known"), 0, "^ok .*token: an opaque token, and provider corp says")
+        self.assertSays(self.check(cfg, "--token", "unknown"), 1, "^FAILED .*token: an opaque token.*not active")
+        wrong = self.cfg(self.introspecting(None, url, "wrong"))
+        self.assertSays(self.check(wrong, "--token", "known"), 69, "^FAILED .*token: not judged: provider corp: ")
+
+    def test_token_of_its_own(self):
+        it = self.issuer()
+        cfg = {**self.cfg(self.idp(it)), "personal_access_tokens": {"enabled": True}, "state_dir": self.dir}
+        self.assertSays(self.check(cfg), 0, "^ok .*personal_access_tokens: none was made yet")
+        code, made, err = run("token", "create", "--name", "n", "-c", self.path("tollgate.json"))
+        self.assertEqual(code, 0, err)
+        self.assertSays(self.check(cfg), 0, "^ok .*personal_access_tokens: kept in %s/tollgate.db" % self.dir)
+        self.assertSays(self.check(cfg, "--token", made.strip()), 0, "^warning .*token: not judged: a personal access token")
+        self.assertSays(self.check(cfg, "--token", made.strip()[:-1]), 1, "^FAILED .*token: .*mistyped or cut")
+        self.assertSays(self.check(cfg, "--token", token(iss="urn:tollgate:pat")), 1, "^FAILED .*token: issuer found: \"urn")
+
+    def test_upstream_auth(self):
+        it = self.issuer()
+        server, url = self.asked()
+        own = {"grant": "client_credentials", "token_url": url + "/token", "client_id": "c", "allow_http": True,
+               "client_secret_file": self.write("right", "right")}
+        cfg = self.cfg(self.idp(it), upstream_auth=own, name="orders")
+        cfg["routes"].append(members(self.up.url, prefix="/two", name="two", upstream_auth=own))
+        out = self.assertSays(self.check(cfg), 0, r"^ok .*upstream_auth orders: .*a token for (59\d|600) s$")
+        self.assertNotIn("upstream_auth two", out)
+        self.assertEqual([p for p, _ in server.seen], ["/token"], "equal settings are one credential")
+        bad = dict(own, client_secret_file=self.write("wrong", "hidden"))
+        out = self.assertSays(self.check(self.cfg(self.idp(it), upstream_auth=bad, name="orders")), 69,
+                              "^FAILED .*upstream_auth orders: .*no token; .*status 401, invalid_client$")
+        self.assertNotIn("hidden", out)
+        filed = {"token_file": self.write("own", "static")}
+        out = self.assertSays(self.check(self.cfg(self.idp(it), upstream_auth=filed, name="orders")), 0,
+                              "^ok .*upstream_auth orders: own: a token$")
+        self.assertNotIn("static", out)
+
+    def test_files(self):
+        it = self.issuer()
+        feed = self.write("feed", "".join(json.dumps({"iss": it.base, "jti": str(i), "exp": 4e9}) + "\n" for i in range(3)))
+        pem = self.path("sign.pem")
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", pem], check=True, capture_output=True)
+        os.chmod(pem, 0o600)
+        cfg = {**self.cfg(self.idp(it)), "revoked_tokens_file": feed, "signing_key_file": pem}
+        self.assertSays(self.check(cfg), 0, "^ok .*revoked_tokens_file: 3 entries$",
+                        "^ok .*signing_key: 1 key is published at /.well-known/pomerium/jwks.json, for EdDSA$")
+        cfg = self.cfg(self.idp(it), pass_identity_headers=True)
+        self.assertSays(self.check(cfg), 0, "^warning .*signing_key: none is given, and there is no state_dir")
+        self.assertSays(self.check({**cfg, "state_dir": self.dir}), 0, "^ok .*signing_key: none is given: one is made")
 
     def test_broken_configuration(self):
         code, out, err = self.check({})

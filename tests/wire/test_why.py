@@ -14,6 +14,7 @@ import time
 import certs
 from harness import SLOW, TOP, Case, Client, ask, ask_tls, bearer, config, free_port, main, members, mint
 from harness import parallel, provider, public, run, tls_context, token, wait_until
+from test_identity import bound, dpop
 
 COUNT = 2000 if SLOW else 10000
 CLIENTS = 4
@@ -269,6 +270,8 @@ class Refusals(Case):
         ok, head = "Authorization: Bearer %s\r\n" % token(), "%s HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n%s\r\n"
         post, size = "POST /tools", "Content-Length: %d\r\n"
         away = "Authorization: Bearer %s\r\n" % token(iss="https://away.test")
+        held = bound()
+        proof = "".join("%s: %s\r\n" % f for f in dpop(held, "http://app.test/denied"))
         upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
         return [
             ("malformed-request", 400, head % ("GET /public", "A : b\r\n")),
@@ -285,9 +288,14 @@ class Refusals(Case):
             ("no-token", 401, head % ("GET /denied", "")),
             ("token-expired", 401, head % ("GET /denied", "Authorization: Bearer %s\r\n" % token(exp=1))),
             ("token-invalid", 401, head % ("GET /denied", "Authorization: Bearer %s\r\n" % token("ecX256"))),
+            ("proof-invalid", 401, head % ("GET /denied", "Authorization: DPoP %s\r\n" % held)),
+            ("nonce-required", 401, head % ("GET /denied", proof)),
+            ("scope", 403, head % ("GET /scoped", ok)),
             ("denied", 403, head % ("GET /denied", ok)),
             ("websocket", 403, "GET /upstream HTTP/1.1\r\nHost: a\r\n%s%sAAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" % (ok, upgrade)),
             ("no-keys", 503, head % ("GET /denied", away)),
+            ("no-answer", 503, head % ("GET /denied", "Authorization: Bearer opaque\r\n")),
+            ("no-credential", 503, head % ("GET /own", ok)),
             ("upstream-failed", 502, head % ("GET /dead", ok)),
             ("upstream-slow", 504, head % ("GET /upstream", ok)),
             ("rate-limited", 429, head % ("GET /denied", "Authorization: Bearer %s\r\n" % token(plan="tiny"))),
@@ -295,16 +303,21 @@ class Refusals(Case):
 
     def plain(self):
         self.up.on("/upstream", lambda c, r: time.sleep(0.6 * (4 if SLOW else 1)))
+        nobody = "http://127.0.0.1:%d" % free_port()
+        who = {"client_id": "c", "client_secret_file": "secret"}
+        own = {"grant": "client_credentials", "token_url": nobody + "/token", **who}
         return config(
             [
                 rule(allow({"email": {"is": "nobody@example.com"}}), "/denied"),
                 rule(allow({"mcp_tool": {"is": "x"}}), "/tools"),
                 members("http://127.0.0.1:%d" % free_port(), name="dead", prefix="/dead"),
+                members("echo:", name="scoped", prefix="/scoped", required_scopes=["write"]),
+                members(self.up, name="own", prefix="/own", upstream_auth=own),
                 members(self.up, name="upstream", prefix="/upstream"),
                 public("echo:", name="public", prefix="/public"),
             ],
             identity_providers={
-                "test": provider(),
+                "test": provider(introspection={"url": nobody, **who}),
                 "away": {
                     "issuer": "https://away.test",
                     "audiences": ["app"],
@@ -312,6 +325,7 @@ class Refusals(Case):
                 },
             },
             rate_limits={"tiers": [dict(TIERS[0], limit=1, window="24h")] + TIERS[1:]},
+            dpop={"require_nonce": True},
             timeouts={"head": "300ms", "body": "300ms", "first_byte": "300ms"},
             limits={"body": 1024},
         )
@@ -331,7 +345,7 @@ class Refusals(Case):
 
     def test_each(self):
         done = set()
-        gate = self.start(self.plain(), ready=False)
+        gate = self.start(self.plain(), ready=False, files={"secret": "s"})
         tiny = self.say(gate.port, "GET /denied HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
                         % token(plan="tiny"))
         self.assertEqual(tiny, 403, "the first of the tier")
@@ -343,6 +357,49 @@ class Refusals(Case):
         self.assertEqual(said["equal"], said["judged"], said)
         done |= self.certificates()
         self.assertEqual(done, self.names(), "a refusal that is not provoked here")
+
+    def test_scopes(self):
+        """A line holds what the scopes of its route were judged by; files that require another one differ."""
+        gate = self.start(config([members("echo:", required_scopes=["read", "write"])]))
+        for scopes, status in (("read write", 200), ("read", 403), (["write", "read"], 200), (None, 403)):
+            claims = {"scp": scopes} if isinstance(scopes, list) else {"scope": scopes} if scopes else {}
+            m = ask(gate.port, "GET", "/", [("Authorization", "Bearer " + token(**claims))])
+            self.assertEqual(m.status, status)
+        self.assertEqual(ask(gate.port, "GET", "/", []).status, 401)
+        lines = gate.log(count=5)
+        self.assertEqual([x["facts"]["claims"]["scope"] for x in lines[:4]], [["read write"], ["read"], None, None])
+        self.assertEqual(lines[2]["facts"]["claims"]["scp"], ["write", "read"])
+        said = gate.explain()
+        self.assertEqual((said["judged"], said["equal"], said["early"]), (2, 2, 3), said)
+        code, out, _ = run("why", lines[1]["request_id"], gate.access, "-c", gate.config_path, cwd=gate.dir)
+        self.assertIn("the token was not granted the scope write", out)
+        code, out, _ = run("why", lines[4]["request_id"], gate.access, "-c", gate.config_path, cwd=gate.dir)
+        self.assertIn("the route requires the scope read write, and there is no token", out)
+        more = config([members("echo:", required_scopes=["read", "admin"])])
+        path = gate.write("other.json", {**gate.fixed, **more})
+        code, out, err = run("why", "--all", "--json", gate.access, "-c", path)
+        self.assertEqual((code, json.loads(out)["differ_since"]), (0, 2), out + err)
+        code, out, err = run("replay", gate.access, "-c", path, "--json")
+        self.assertIn('"required_scopes":2', out, err)
+        forged = [dict(lines[1], facts={"claims": {"scope": ["read write"], "scp": None}})]
+        code, out, err = run("why", "--all", "--json", "-", "-c", gate.config_path, stdin=json.dumps(forged[0]) + "\n",
+                             cwd=gate.dir)
+        self.assertEqual((code, json.loads(out)["differ"]), (1, 1), out + err)
+
+    def test_words(self):
+        """Every word that the log may have for a token has its sentence."""
+        words = set()
+        folder = os.path.join(TOP, "proxy")
+        for name in ("auth/authn.c", "auth/authn_ask.c", "auth/bound.c", "auth/dpop.c", "jose/jwt.c"):
+            with open(os.path.join(folder, name), encoding="utf-8") as f:
+                text = f.read()
+            words |= set(re.findall(r'tg_authn_say\([^;]*?"([\w-]+)"\)', text))
+            words |= set(re.findall(r'"((?:bound|proof)-[\w-]+)"', text))
+            words |= set(re.findall(r'\[TG_JWT_\w+\] = "([\w-]+)"', text)) - {"ok"}
+        self.assertGreater(len(words), 45, words)
+        with open(os.path.join(folder, "boot/token_words.c"), encoding="utf-8") as f:
+            told = set(re.findall(r'^    \{"([\w-]+)"', f.read(), re.M))
+        self.assertEqual(words - told, set())
 
     def certificates(self):
         done = set()
