@@ -283,6 +283,9 @@ static enum tg_status read_block(struct reading *r, const struct tg_revoked_exte
     st = take_block(r, block.ptr, block.len);
     if (st == TG_OK && last)
         st = take_end(r, out, &rest);
+    /* An entry that counted has been written over: what was withdrawn is not to come back by that. */
+    if (st == TG_OK && last && !out->ended && out->grown && before->bytes > place->at + block.len - rest)
+        st = TG_BAD_INPUT;                               /* in the words of take_end */
     if (last && rest <= block.len)
         out->extent = (struct tg_revoked_extent){place->at + block.len - rest,
                                                  tg_hash2(place->digest, tg_hash(block.ptr, block.len - rest))};
