@@ -29,6 +29,8 @@ struct tg_forward_options {
  * be set: tg_forward_may_set tells. */
 struct tg_forward_rules *tg_forward_compile(const struct tg_forward_options *options, struct tg_arena *arena);
 bool tg_forward_may_set(struct tg_slice name);
+/* Equal without case and with "-" for whatever is no letter or digit: to some service the two are one field. */
+bool tg_forward_same_name(struct tg_slice a, struct tg_slice b);
 
 struct tg_forward_request {                              /* what this request adds */
     struct tg_slice host;                                /* Host to send */

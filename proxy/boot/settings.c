@@ -183,12 +183,12 @@ static void add_claims_header(struct loading *l, struct tg_string_map *map, cons
     else if (!tg_forward_may_set(name))
         tg_problem_at(l->problems, l->tree, node, "jwt_claims_headers: \"%.*s\" is no header that can be set",
                       name.len > 64 ? 64 : (int)name.len, name.ptr);
-    else if (tg_slice_eq_nocase(name, TG_S("X-Pomerium-Jwt-Assertion")))
+    else if (tg_forward_same_name(name, TG_S("X-Pomerium-Jwt-Assertion")))
         tg_problem_at(l->problems, l->tree, node, "jwt_claims_headers: \"%.*s\" holds what tollgate signs, no claim",
                       (int)name.len, name.ptr);
     else {
         for (size_t i = 0; i < map->count; i++)
-            if (tg_slice_eq_nocase(map->names[i], name))
+            if (tg_forward_same_name(map->names[i], name))
                 tg_problem_at(l->problems, l->tree, node, "jwt_claims_headers: \"" TG_S_FMT "\" is there twice",
                               TG_S_ARG(name));
         map->names[map->count] = tg_arena_dup(l->arena, name);

@@ -18,8 +18,6 @@ struct tg_forward_rules {
     uint64_t set_response_ids;
 };
 
-/* Equal without case and with "-" for whatever is no letter or digit. */
-bool tg_forward_same_name(struct tg_slice a, struct tg_slice b);
 /* Whether a client's field with no known id must not go on. */
 bool tg_forward_drops(const struct tg_forward_rules *rules, struct tg_slice name, bool peer_trusted);
 /* Whether a folded or plain `name` carries an identity by custom (X-Pomerium-*, X-Auth-Request-*, ...). */
