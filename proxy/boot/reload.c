@@ -15,6 +15,7 @@
 #define WATCH_MS 1000
 #define WATCH_RETRY_MS 15000
 #define RESTLESS_LOOKS 10
+#define FILE_CLOCK_MS 20                                 /* a file's times are up to a tick older than the clock */
 #define LOOK_FIRST_MS 5000                               /* an app may start a little later than its sidecar, */
 #define LOOK_LAST_MS 60000                               /* or much later */
 
@@ -196,15 +197,34 @@ static bool files_changed(struct watch *w, const struct tg_config *config)
     return true;
 }
 
-/* What was seen before the files were read is in force: a change in between is one more change. */
+/* Whether one of the files may have changed since `began_ms`; it may even be gone. */
+static bool touched_since(const struct tg_config *config, int64_t began_ms)
+{
+    const char *path;
+    struct stat st;
+
+    for (size_t i = 0; (path = tg_tree_noted_file(config->tree, i)); i++)
+        if (stat(path, &st) != 0 || (int64_t)(nanoseconds(&st.st_ctim) / 1000000u) >= began_ms - FILE_CLOCK_MS)
+            return true;
+    return false;
+}
+
+/*
+ * What was seen before the files were read is in force: a change in between is one more change. Files that only the new
+ * configuration names could not be seen before; when one of them has changed meanwhile, nothing is taken for known.
+ */
 static void reload_and_watch(struct watch *w, struct tg_server *server, const char *path, bool asked)
 {
     struct tg_config *old = tg_config_ref(server->settings.config);
     uint64_t before = files_signature(old);
+    int64_t began_ms = tg_clock_wall_ms();
 
     if (reload_told(server, path, asked)) {
-        w->in_force = same_files(old, server->settings.config) ? before : files_signature(server->settings.config);
-        w->last = w->in_force;
+        w->last = files_signature(server->settings.config);
+        if (same_files(old, server->settings.config))
+            w->in_force = w->last = before;
+        else
+            w->in_force = touched_since(server->settings.config, began_ms) ? 0 : w->last;
         w->failed = 0;
     } else {
         w->failed = before;
