@@ -12,7 +12,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "wire"))
-from harness import PATIENCE, Case, ask, config, free_port, main, value  # noqa: E402
+from harness import PATIENCE, Case, ask, config, free_port, main, value, wait_until  # noqa: E402
 from test_oidc import Node, need_node  # noqa: E402
 
 TOOLS = {
@@ -76,8 +76,11 @@ class McpSdk(Case):
         called = json.loads(self.server.p.stdout.readline())
         self.assertEqual(called["tool"], "read_orders")
         self.assertTrue(called["authorization"].startswith("Bearer "))
-        refused = [x for x in self.gate_of_test.log("/mcp") if x.get("status") == 403]
-        self.assertEqual(len(refused), 1)
+
+        def refused():
+            return [x for x in self.gate_of_test.log("/mcp", 0) if x.get("status") == 403]
+
+        self.assertTrue(wait_until(lambda: len(refused()) == 1), refused())
 
     def test_somebody_else(self):
         """A token that the policy does not want: the tools are not even listed."""
