@@ -46,6 +46,7 @@ struct tg_tls_client_settings {
     const char *certificate_file, *key_file;             /* own certificate; NULL: none, unless in PEM below */
     struct tg_slice certificate_pem, key_pem;
     bool skip_verify;
+    bool no_alpn;                                        /* what is spoken is not HTTP */
 };
 /*
  * The system's store is $SSL_CERT_FILE, else /etc/ssl/certs/ca-certificates.crt, else OpenSSL's own default; it is

@@ -232,7 +232,7 @@ static enum tg_status new_context(const struct tg_tls_client_settings *settings,
     st = read_trust(settings, &store, digests[0], err);
     if (st == TG_OK)
         st = read_own(settings, ctx, digests[1], err);
-    if (st == TG_OK && SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) != 0)
+    if (st == TG_OK && !settings->no_alpn && SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) != 0)
         st = tg_fail(err, TG_CRYPTO, "OpenSSL takes no ALPN");
     if (st != TG_OK) {
         X509_STORE_free(store);
@@ -267,6 +267,8 @@ enum tg_status tg_tls_client_new(const struct tg_tls_client_settings *settings, 
     c->skip_verify = settings->skip_verify;
     tg_buf_add(&all, digests, sizeof(digests));
     tg_buf_addc(&all, settings->skip_verify ? '1' : '0');
+    if (settings->no_alpn)
+        tg_buf_addc(&all, 'n');
     tg_sha256(tg_buf_slice(&all), digest);
     tg_hex(digest, sizeof(digest), c->fingerprint);
     tg_buf_fini(&all);
