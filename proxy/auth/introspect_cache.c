@@ -419,11 +419,12 @@ void tg_answers_sweep(struct tg_answers *t, int64_t now_ms)
 
 static uint32_t count_shown(struct tg_answers *t, uint64_t key, uint32_t cost, int64_t mono_s)
 {
-    uint32_t now_s = (uint32_t)mono_s + 1, used = 0;
+    uint32_t now_s = (uint32_t)mono_s + 1;
     struct tg_shard_window window = {(now_s / SHOWN_S + 1) * SHOWN_S, SHOWN_S, now_s};
+    struct tg_shard_count count;
 
-    tg_shard_take(t->shown, key ? key : 1, &window, UINT32_MAX, cost, &used);
-    return used;
+    tg_shard_take(t->shown, key ? key : 1, &window, UINT32_MAX, cost, &count);
+    return count.used;
 }
 
 unsigned tg_answers_shown(struct tg_answers *t, uint64_t owner, const uint8_t digest[TG_SHA256_LEN], int64_t mono_s)
