@@ -27,7 +27,9 @@ struct tg_config {
     struct tg_tree *tree;                                /* the document; routes and policies keep nodes of it */
     struct tg_providers providers;
     struct tg_routes *routes;
-    struct tg_tiers tiers;
+    struct tg_tiers tiers;                               /* the general ones */
+    const struct tg_tiers **route_tiers;                 /* by route index; NULL: no route has its own, else that one */
+    struct tg_limit_settings limits;
     struct tg_timeouts timeouts;
     struct tg_bounds bounds;
     struct tg_route_defaults route_defaults;
@@ -49,4 +51,6 @@ struct tg_config {
 
 struct tg_config *tg_config_new(void);                   /* one reference */
 struct tg_config *tg_config_ref(struct tg_config *c);
+/* What counts on this route; NULL: no route, the general ones. */
+const struct tg_tiers *tg_config_tiers(const struct tg_config *c, const struct tg_route *route);
 void tg_config_unref(struct tg_config *c);               /* NULL is fine; any thread */

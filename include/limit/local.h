@@ -1,28 +1,34 @@
 /*
- * local - counters of this process, exact across workers (base/shard), and what a counter tells the client.
+ * local - counters of this process, exact across workers (base/shard).
  *
- * Windows are fixed and aligned to the epoch (minute-aligned for 1m). IPv6 addresses count by /64. Threads: any.
+ * A request takes one of each window or of none: a window that is full is found by looking before anything is taken,
+ * and what was taken is given back when another worker was faster. So never more than the limit is admitted; at the
+ * edge one request may be refused for another that is refused too. Threads: any, lock-free.
  */
 #pragma once
-#include "base/ip.h"
-#include "base/shard.h"
-#include "limit/tiers.h"
+#include "limit/charge.h"
 
-struct tg_limiter;
+struct tg_local_limits;
 
-struct tg_charge {
-    const struct tg_tier *tier;                          /* NULL: no limit in force, no fields */
-    bool admitted;                                       /* false: over the limit, in shadow mode too */
-    uint32_t limit, remaining;
-    int64_t reset_s;                                     /* epoch seconds when the window ends */
-    uint32_t retry_after_s;                              /* ceil(reset - now), at least 1 */
+/*
+ * `max_keys`: counters of fixed windows that are all kept, at 48 octets of memory each; beyond them the least valuable
+ * go. Those of sliding windows, when there are any, get as much memory again, which keeps a quarter as many. Memory is
+ * taken as it is used.
+ */
+struct tg_local_limits *tg_local_limits_new(size_t max_keys);
+void tg_local_limits_free(struct tg_local_limits *l);    /* NULL is fine */
+/*
+ * Counts one request, or with `look` only looks (admitted: whether one more would be). Fills in all of *out. `wall_ms`
+ * before 1970 is 1970.
+ */
+void tg_local_charge(struct tg_local_limits *l, const struct tg_tier *tier, const struct tg_limit_key *key,
+                     const struct tg_claims *claims, int64_t wall_ms, bool look, struct tg_charge *out);
+/* One window of it. `cost` 0 looks. For whoever counts on behalf of a store that is away. */
+bool tg_local_count(struct tg_local_limits *l, const struct tg_window *window, uint64_t key_hash, uint32_t limit,
+                    int64_t wall_ms, uint32_t cost, struct tg_charge_window *out);
+
+struct tg_local_state {
+    size_t fixed_keys, sliding_keys;                     /* in use, about */
+    uint64_t evicted, overflowed;                        /* keys that lost their counter; requests counted together */
 };
-
-struct tg_limiter *tg_limiter_new(size_t max_keys);
-void tg_limiter_free(struct tg_limiter *l);
-/* Counts one request, or with `look` only looks (admitted: whether one more would be). */
-void tg_limiter_subject(struct tg_limiter *l, const struct tg_tier *tier, uint64_t identity_key, int64_t wall_ms,
-                        bool look, struct tg_charge *out);
-void tg_limiter_address(struct tg_limiter *l, const struct tg_tier *tier, const struct tg_ip *ip, int64_t wall_ms,
-                        bool look, struct tg_charge *out);
-size_t tg_limiter_keys(const struct tg_limiter *l);
+void tg_local_state(const struct tg_local_limits *l, struct tg_local_state *out);

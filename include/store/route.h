@@ -72,6 +72,7 @@ struct tg_route {
     struct tg_strings required_scopes;                   /* each must be granted, else 403 insufficient_scope */
     bool accept_opaque;                                  /* opaque tokens of a provider that introspects */
     int possession;                                      /* enum tg_possession: proof_of_possession */
+    const cJSON *rate_limits;                            /* read by limit/tiers; NULL: the general ones */
     const cJSON *upstream_auth;                          /* read by auth/credential; NULL: none */
     const struct tg_resource *resource;                  /* resource_metadata (RFC 9728); NULL: none is published */
     bool pass_user_headers;                              /* X-Forwarded-User, -Email, -Groups, -Preferred-Username */

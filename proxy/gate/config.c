@@ -18,6 +18,13 @@ struct tg_config *tg_config_ref(struct tg_config *c)
     return c;
 }
 
+const struct tg_tiers *tg_config_tiers(const struct tg_config *c, const struct tg_route *route)
+{
+    const struct tg_tiers *own = route && c->route_tiers ? c->route_tiers[route->index] : NULL;
+
+    return own ? own : &c->tiers;
+}
+
 void tg_config_unref(struct tg_config *c)
 {
     if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)

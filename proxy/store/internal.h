@@ -55,7 +55,7 @@ struct route_text {                                      /* settings of a route,
     struct tg_string_map set_request_headers, set_response_headers;
     struct tg_slice tls_name, tls_old_name, tls_ca, tls_ca_file, tls_cert, tls_cert_file, tls_key, tls_key_file;
     struct tg_slice debug_trace, debug_trace_file;
-    const cJSON *policy, *policies_node, *allowed_idp_claims, *resource_metadata, *upstream_auth;
+    const cJSON *policy, *policies_node, *allowed_idp_claims, *resource_metadata, *upstream_auth, *rate_limits;
     struct tg_strings required_scopes, groups_filter;
     int possession, issuer_format;                       /* proof_of_possession, jwt_issuer_format */
     bool accept_opaque, pass_user_headers;

@@ -122,6 +122,7 @@ void route_read_identity(const struct route_reader *r, const struct route_text *
     if (r->policies && text->possession == ROUTE_POSSESSION_MTLS && !d->client_ca)
         route_problem(r, "proof_of_possession", "mtls: clients are not asked for a certificate; that is "
                       "downstream_mtls: {ca_file: ...}");
+    out->rate_limits = route_says(r, "rate_limits") ? text->rate_limits : NULL;
     out->upstream_auth = route_says(r, "upstream_auth") ? text->upstream_auth : NULL;
     if (out->upstream_auth)
         out->strip_authorization = true;                 /* the caller's token never reaches that service */

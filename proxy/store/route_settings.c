@@ -89,6 +89,7 @@ const struct tg_setting tg_route_settings[] = {
              "`iss` of X-Pomerium-Jwt-Assertion: the host of the route, or https://HOST/"),
     ROW(groups_filter, "jwt_groups_filter", TG_SET_STRINGS,
         "groups that X-Pomerium-Jwt-Assertion may tell, besides those of the general jwt_groups_filter"),
+    ROW(rate_limits, "rate_limits", TG_SET_NODE, "how many requests whom on this route; off: none are counted"),
     ROW(upstream_auth, "upstream_auth", TG_SET_NODE, "send tollgate's own token to the service, not the caller's"),
     /* Pomerium's, not honoured */
     LATER("redirect", "a route forwards to a service"),

@@ -69,14 +69,17 @@ static void values(void **state)
     assert_false(route->strip_authorization);
     assert_null(route->resource);
     assert_null(route->upstream_auth);
+    assert_null(route->rate_limits);
     assert_int_equal(route->from_scheme.len, 0);
     done(&r);
     route = one(&r, "from: 'HTTPS://a.test', proof_of_possession: mtls, accept_opaque: false, jwt_issuer_format: uri, "
-                "required_scopes: [b, 'https://x.test/a'], upstream_auth: {token_file: x}", &mtls);
+                "required_scopes: [b, 'https://x.test/a'], upstream_auth: {token_file: x}, "
+                "rate_limits: off", &mtls);
     assert_int_equal(route->possession, 3);
     assert_false(route->accept_opaque);
     assert_true(route->issuer_is_uri);
     assert_true(route->strip_authorization && route->upstream_auth);
+    assert_true(cJSON_IsString(route->rate_limits)); /* whoever counts reads it */
     assert_true(tg_slice_eq(route->from_scheme, TG_S("https")));
     assert_string_equal(joined(&route->required_scopes), "b https://x.test/a");
     done(&r);

@@ -1,0 +1,147 @@
+/*
+ * remote_script - the script, for Redis 6 or later and Valkey.
+ *
+ * Fixed: a hash with w (number of the window), i (incarnation), g (granted), s (serial), for the next window j and a
+ * (incarnation and granted), and how many processes asked: m in this window, p in the one before, b for the next.
+ * Sliding: w (number of the step), i, s, and cells 0 to 10 (granted in the step whose number modulo 11 it is).
+ *
+ * - The number comes from the store's clock alone. A clock that was set back does not open a window anew: what was
+ *   granted in the later one counts on in the earlier, and in the later one when it comes again.
+ * - An incarnation is the time at which a counter began. Who knew another one (the store was wiped, or restarted from
+ *   an older copy), or a higher serial, says what it was granted, and that is added before anything is granted: so a
+ *   counter may be too high after a fault, for one window, and a lost answer can only make it higher.
+ * - Nothing is subtracted but what comes back, in its own window and from who still has it.
+ * - At most half of what is left is granted at a time, so that others find some too; of a fixed window that many share
+ *   less, one part more than there are of them. `sure` may be more.
+ * - What somebody else wrote to a name spoils that counter alone: what is no count is none, what is no hash goes.
+ * - No loop is longer than eleven steps or the keys given. Every name expires soon after its window.
+ */
+#include "remote_script.h"
+
+const char tg_remote_script[] =
+    "local clock = redis.call('TIME')\n"
+    "local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])\n"
+    "local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min\n"
+    "local out = {now}\n"
+
+    "local function whole(text, other)\n"
+    "  local x = tonumber(text)\n"
+    "  if x and x >= 0 and x < 4503599627370496 then return floor(x) end\n"
+    "  return other\n"
+    "end\n"
+    "local function read(key, ...)\n"
+    "  local h = redis.pcall('HMGET', key, ...)\n"
+    "  if not h.err then return h end\n"
+    "  if string.sub(h.err, 1, 9) ~= 'WRONGTYPE' then return redis.call('HMGET', key, ...) end\n"
+    "  redis.call('PEXPIRE', key, 0)\n"
+    "  return {}\n"
+    "end\n"
+
+    "local function grant(left, want, sure, members)\n"
+    "  if left <= 0 or want <= 0 then return 0 end\n"
+    "  return min(want, left, max(ceil(left / (1 + max(members, 1))), sure))\n"
+    "end\n"
+
+    "local function answer(number, incarnation, given, granted, serial, oldest)\n"
+    "  local n = #out\n"
+    "  out[n + 1], out[n + 2], out[n + 3] = number, incarnation, given\n"
+    "  out[n + 4], out[n + 5], out[n + 6] = granted, serial, oldest\n"
+    "end\n"
+
+    "local function fixed(key, span, limit, target, want, sure, number, incarnation, had, seen, owed, back)\n"
+    "  local h = read(key, 'w', 'i', 'g', 's', 'j', 'a', 'm', 'p', 'b')\n"
+    "  local w, i, g = whole(h[1], -1), whole(h[2], 0), whole(h[3], 0)\n"
+    "  local s, j, a = whole(h[4], 0), whole(h[5], 0), whole(h[6], 0)\n"
+    "  local m, p, b = whole(h[7], 0), whole(h[8], 0), whole(h[9], 0)\n"
+    "  local n = floor(now / span)\n"
+    "  local fresh, changed, given = false, false, 0\n"
+    "  if w == n - 1 then m, p, b = b, m, 0 elseif w < n then m, p, b = 0, 0, 0 end\n"
+    "  if w ~= n then\n"
+    "    local later = 0\n"
+    "    if w == n - 1 and j > 0 then i, g, s = j, a, a\n"
+    "    elseif w > n then\n"
+    "      if w == n + 1 then later = g end\n"
+    "      i, g = now, max(g, a)\n"
+    "    else i, g, s = now, 0, 0 end\n"
+    "    w, j, a, fresh = n, 0, later, true\n"
+    "    if later > 0 then j = now end\n"
+    "  end\n"
+    "  if target <= n and want > 0 and (number ~= n or incarnation ~= i) then m, changed = m + 1, true end\n"
+    "  if number == n then\n"
+    "    if incarnation ~= i or s < seen then\n"
+    "      if incarnation == i then i = now end\n"
+    "      g, s, changed = g + had, s + had, true\n"
+    "    end\n"
+    "    if owed > 0 or back > 0 then g, s, changed = max(0, g + owed - back), s + owed, true end\n"
+    "  end\n"
+    "  if target == n + 1 then\n"
+    "    if j == 0 then j, fresh = now, true end\n"
+    "    if number ~= target or incarnation ~= j then b, changed = b + 1, true end\n"
+    "    if number == target and incarnation ~= j then a, changed = a + had, true end\n"
+    "    if number == target and back > 0 then a, changed = max(0, a - back), true end\n"
+    "    given = grant(limit - a, want, sure, max(m, p))\n"
+    "    a = a + given\n"
+    "    answer(target, j, given, a, a, 0)\n"
+    "  else\n"
+    "    given = grant(limit - g, want, sure, max(m, p))\n"
+    "    g, s = g + given, s + given\n"
+    "    answer(n, i, given, g, s, 0)\n"
+    "  end\n"
+    "  if fresh or changed or given > 0 then\n"
+    "    redis.call('HSET', key, 'w', w, 'i', i, 'g', g, 's', s, 'j', j, 'a', a, 'm', m, 'p', p, 'b', b)\n"
+    "  end\n"
+    "  if fresh then\n"
+    "    local last = n + 1\n"
+    "    if j > 0 then last = n + 2 end\n"
+    "    redis.call('PEXPIRE', key, ceil((last * span - now) / 1000) + 2000)\n"
+    "  end\n"
+    "end\n"
+
+    "local names = {'w', 'i', 's', 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}\n"
+    "local function sliding(key, span, limit, want, sure, number, incarnation, had, seen, owed, back)\n"
+    "  local h = read(key, unpack(names))\n"
+    "  local w, i, s = whole(h[1], -1), whole(h[2], 0), whole(h[3], 0)\n"
+    "  local n = floor(now / span)\n"
+    "  local c, g, oldest, fresh = {}, 0, n, false\n"
+    "  for k = 0, 10 do c[k] = whole(h[k + 4], 0) end\n"
+    "  if w > n then\n"
+    "    local all = 0\n"
+    "    for k = 0, 10 do all, c[k] = all + c[k], 0 end\n"
+    "    c[n % 11], i, fresh = all, now, true\n"
+    "  elseif w < n - 10 then\n"
+    "    for k = 0, 10 do c[k] = 0 end\n"
+    "    i, s, fresh = now, 0, true\n"
+    "  else\n"
+    "    for m = w + 1, n do c[m % 11], fresh = 0, true end\n"
+    "  end\n"
+    "  if number > n - 11 and number <= n then\n"
+    "    if incarnation ~= i or s < seen then\n"
+    "      if incarnation == i then i = now end\n"
+    "      c[n % 11], s = c[n % 11] + had, s + had\n"
+    /* What is given back was added to the present step a moment ago if the counter is a new one. */
+    "      if back > 0 then c[n % 11], back = max(0, c[n % 11] - back), 0 end\n"
+    "    end\n"
+    "    if back > 0 then c[number % 11] = max(0, c[number % 11] - back) end\n"
+    "  end\n"
+    "  c[n % 11], s = c[n % 11] + owed, s + owed\n"
+    "  for k = 0, 10 do g = g + c[k] end\n"
+    "  local given = grant(limit - g, want, sure, 1)\n"
+    "  c[n % 11], s, g = c[n % 11] + given, s + given, g + given\n"
+    "  for m = n, n - 10, -1 do if c[m % 11] > 0 then oldest = m end end\n"
+    "  answer(n, i, given, g, s, oldest)\n"
+    "  redis.call('HSET', key, 'w', n, 'i', i, 's', s, 0, c[0], 1, c[1], 2, c[2], 3, c[3], 4, c[4], 5, c[5],\n"
+    "             6, c[6], 7, c[7], 8, c[8], 9, c[9], 10, c[10])\n"
+    "  if fresh then redis.call('PEXPIRE', key, ceil(((n + 11) * span - now) / 1000) + 2000) end\n"
+    "end\n"
+
+    "for k = 1, #KEYS do\n"
+    "  local p = (k - 1) * 12\n"
+    "  local v = {}\n"
+    "  for q = 1, 12 do v[q] = tonumber(ARGV[p + q]) end\n"
+    "  if v[1] == 1 then\n"
+    "    sliding(KEYS[k], v[2], v[3], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12])\n"
+    "  else\n"
+    "    fixed(KEYS[k], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10], v[11], v[12])\n"
+    "  end\n"
+    "end\n"
+    "return out\n";
