@@ -11,7 +11,7 @@
 #include "http/message.h"
 #include "io/resolve.h"
 #include "io/worker.h"
-#include "limit/local.h"
+#include "limit/limiter.h"
 
 struct tg_gate;
 

@@ -27,6 +27,7 @@ enum tg_refusal {
     TG_REFUSE_NONCE,                                     /* 401 use_dpop_nonce (§9) */
     TG_REFUSE_SCOPE,                                     /* 403 insufficient_scope */
     TG_REFUSE_LIMIT,
+    TG_REFUSE_NO_COUNTER,                                /* 503: nobody can count now, and when_store_fails is deny */
     TG_REFUSE_DENIED,
     TG_REFUSE_CERTIFICATE_MISSING,                       /* denied because there is no client certificate */
     TG_REFUSE_CERTIFICATE_INVALID,

@@ -60,9 +60,9 @@ void tg_forward_request(const struct tg_forward_rules *rules, const struct tg_he
                         const struct tg_forward_request *request, struct tg_arena *arena, struct tg_head *out);
 /*
  * What the client gets: end-to-end fields, set_response_headers, then `extra` (rate-limit fields and the like, which
- * replace the upstream's own of the same names; one X-RateLimit-* replaces all three). Date is added when the upstream
- * sent none (`date`: IMF-fixdate). An interim response (1xx but 101) gets neither set_response_headers nor Date.
- * Connection and Upgrade of a 101 are the writer's.
+ * replace the upstream's own of the same names; one X-RateLimit-* replaces all three, one of RateLimit and
+ * RateLimit-Policy both). Date is added when the upstream sent none (`date`: IMF-fixdate). An interim response (1xx but
+ * 101) gets neither set_response_headers nor Date. Connection and Upgrade of a 101 are the writer's.
  */
 void tg_forward_response(const struct tg_forward_rules *rules, const struct tg_head *in, const struct tg_field *extra,
                          size_t extra_count, struct tg_slice date, struct tg_arena *arena, struct tg_head *out);

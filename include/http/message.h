@@ -15,7 +15,8 @@
     X(DPOP, "dpop") X(EXPECT, "expect") X(FORWARDED, "forwarded") X(HOST, "host") \
     X(HTTP2_SETTINGS, "http2-settings") X(KEEP_ALIVE, "keep-alive") X(ORIGIN, "origin") \
     X(PROXY_AUTHENTICATE, "proxy-authenticate") X(PROXY_AUTHORIZATION, "proxy-authorization") \
-    X(PROXY_CONNECTION, "proxy-connection") X(RETRY_AFTER, "retry-after") \
+    X(PROXY_CONNECTION, "proxy-connection") X(RATELIMIT, "ratelimit") \
+    X(RATELIMIT_POLICY, "ratelimit-policy") X(RETRY_AFTER, "retry-after") \
     X(SEC_WEBSOCKET_KEY, "sec-websocket-key") X(SEC_WEBSOCKET_VERSION, "sec-websocket-version") X(SERVER, "server") \
     X(TE, "te") X(TRACEPARENT, "traceparent") X(TRACESTATE, "tracestate") X(TRAILER, "trailer") \
     X(TRANSFER_ENCODING, "transfer-encoding") X(UPGRADE, "upgrade") X(USER_AGENT, "user-agent") X(VIA, "via") \

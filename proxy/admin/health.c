@@ -2,7 +2,8 @@
  * health - liveness, readiness, metrics.
  *
  * Live: the control loop answers. Started: every worker accepts. Ready: started, not draining, and every remote issuer
- * has usable keys (fetched, or from disk within max_stale).
+ * has usable keys (fetched, or from disk within max_stale). A store of rate limits that is away makes nothing unready,
+ * whatever when_store_fails says: all who share it would leave at once.
  */
 #include "admin/health.h"
 #include "auth/credential.h"
@@ -58,6 +59,8 @@ static void answer_checks(const struct tg_health *h, const struct check *checks,
             tg_pats_describe(h->shared->auth.pats, &answer->body);
         if (h->shared->auth.revocations && count > 1)
             tg_revocations_describe(h->shared->auth.revocations, &answer->body);
+        if (h->shared->limiter && count > 1)
+            tg_limiter_describe(h->shared->limiter, &answer->body);
     }
     tg_buf_adds(&answer->body, ok ? "ok\n" : "not ready\n");
 }
@@ -90,11 +93,58 @@ static void serve(void *arg, const struct tg_service_request *request, struct tg
 
 /* ---- metrics that are asked for when read ---- */
 
-static double read_limit_keys(void *arg)
+static struct tg_limit_state limit_state(void *arg)
 {
     struct tg_health *h = arg;
+    struct tg_limit_state state;
 
-    return (double)tg_limiter_keys(h->shared->limiter);
+    tg_limiter_state(h->shared->limiter, &state);
+    return state;
+}
+
+static double read_fixed_keys(void *arg)
+{
+    return (double)limit_state(arg).local.fixed_keys;
+}
+
+static double read_sliding_keys(void *arg)
+{
+    return (double)limit_state(arg).local.sliding_keys;
+}
+
+static double read_evictions(void *arg)
+{
+    return (double)limit_state(arg).local.evicted;
+}
+
+static double read_overflow(void *arg)
+{
+    return (double)limit_state(arg).local.overflowed;
+}
+
+static double read_store_up(void *arg)
+{
+    struct tg_limit_state state = limit_state(arg);
+
+    return !state.store_used || state.links_up == state.links;
+}
+
+static void limit_metrics_init(struct tg_health *h)
+{
+    struct tg_metric *keys =
+        tg_metric_family(TG_GAUGE, "tollgate_ratelimit_keys", "Counters of rate limits in memory.", "algorithm");
+
+    tg_metric_callback(keys, &TG_S("fixed"), read_fixed_keys, h);
+    tg_metric_callback(keys, &TG_S("sliding"), read_sliding_keys, h);
+    tg_metric_callback(tg_metric_family(TG_COUNTER, "tollgate_ratelimit_evictions_total",
+                                        "Counters in memory that made room for another (rate_limits.max_keys).", ""),
+                       NULL, read_evictions, h);
+    tg_metric_callback(tg_metric_family(TG_COUNTER, "tollgate_ratelimit_overflow_total",
+                                        "Requests counted together with others because no counter was free.", ""),
+                       NULL, read_overflow, h);
+    tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_ratelimit_store_up",
+                                        "Whether every worker reaches rate_limits.store; 1 without one.", ""),
+                       NULL, read_store_up, h);
 }
 
 static double read_log_dropped(void *arg)
@@ -124,8 +174,7 @@ void tg_health_init(struct tg_health *h, struct tg_gate_shared *shared)
     h->service = (struct tg_service){.serve = serve, .arg = h};
     atomic_store(&h->reload_ok, true);
     atomic_store(&h->reload_at_s, tg_clock_wall_ms() / 1000);
-    tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_ratelimit_keys", "Counters of rate limits in memory.", ""),
-                       NULL, read_limit_keys, h);
+    limit_metrics_init(h);
     tg_metric_callback(tg_metric_family(TG_COUNTER, "tollgate_access_log_dropped_total",
                                         "Access log lines dropped because their reader was too slow.", ""),
                        NULL, read_log_dropped, h);

@@ -150,6 +150,46 @@ static void add_grounds(struct tg_buf *b, struct tg_exchange *ex)
         tg_access_facts(ex, b);
 }
 
+/* The windows in shadow mode that were full. */
+static void add_shadow_limited(struct tg_buf *b, const struct tg_charge *charge)
+{
+    const char *before = ",\"shadow_limited\":[";
+
+    for (size_t i = 0; i < charge->count; i++) {
+        if (!charge->windows[i].full || !charge->windows[i].window->shadow)
+            continue;
+        tg_buf_adds(b, before);
+        tg_log_json_string(b, charge->windows[i].window->name);
+        before = ",";
+    }
+    tg_buf_addc(b, ']');
+}
+
+/* What counted, whose counter it was, and what is left; of several windows the one that the answer tells of. */
+static void add_limit(struct tg_buf *b, const struct tg_charge *charge)
+{
+#define BY(word) TG_S_INIT(",\"limit_key\":\"" word "\"")
+#define COUNTER(word) TG_S_INIT(",\"counter\":\"" word "\"")
+    /* As tg_limit_by_name and tg_counter_name have them, ready to be copied: a line is written for every request. */
+    static const struct tg_slice keys[] = {[TG_BY_SUBJECT] = BY("subject"), [TG_BY_CLAIM] = BY("claim"),
+                                           [TG_BY_ADDRESS] = BY("address"), [TG_BY_ROUTE] = BY("route")};
+    static const struct tg_slice counters[] = {
+        [TG_COUNTER_NONE] = COUNTER("none"), [TG_COUNTER_MEMORY] = COUNTER("memory"),
+        [TG_COUNTER_REDIS] = COUNTER("redis"), [TG_COUNTER_LOCAL] = COUNTER("local")};
+#undef BY
+#undef COUNTER
+
+    add_text(b, NAME("tier"), charge->tier->name);
+    add_number(b, NAME("limit"), charge->limit);
+    add_number(b, NAME("remaining"), charge->remaining);
+    tg_buf_add_slice(b, keys[charge->by]);
+    if (charge->count > 1)
+        add_text(b, NAME("window"), charge->windows[charge->telling].window->name);
+    tg_buf_add_slice(b, counters[charge->counter]);
+    if (charge->shadow_full)
+        add_shadow_limited(b, charge);
+}
+
 static void add_decision(struct tg_buf *b, struct tg_exchange *ex)
 {
     if (ex->identity) {
@@ -168,11 +208,8 @@ static void add_decision(struct tg_buf *b, struct tg_exchange *ex)
         add_word(b, NAME("token_refused"), ex->auth_reason);
     if (ex->bound)
         add_word(b, NAME("bound"), ex->bound);
-    if (ex->charge.tier) {
-        add_text(b, NAME("tier"), ex->charge.tier->name);
-        add_number(b, NAME("limit"), ex->charge.limit);
-        add_number(b, NAME("remaining"), ex->charge.remaining);
-    }
+    if (ex->charge.tier)
+        add_limit(b, &ex->charge);
 }
 
 void tg_access_log(struct tg_exchange *ex)

@@ -15,9 +15,9 @@ static const struct {
     enum tg_next (*run)(struct tg_exchange *ex);
     unsigned may_follow;
 } steps[] = {
-    [EX_ROUTE] = {"route", tg_step_route, BIT(EX_AUTHN) | BIT(EX_SERVE) | BIT(EX_REPLY)},
+    [EX_ROUTE] = {"route", tg_step_route, BIT(EX_AUTHN) | BIT(EX_LIMIT) | BIT(EX_SERVE) | BIT(EX_REPLY)},
     [EX_AUTHN] = {"authn", tg_step_authn, BIT(EX_LIMIT) | BIT(EX_REPLY)},
-    [EX_LIMIT] = {"limit", tg_step_limit, BIT(EX_BODY) | BIT(EX_AUTHZ) | BIT(EX_REPLY)},
+    [EX_LIMIT] = {"limit", tg_step_limit, BIT(EX_BODY) | BIT(EX_AUTHZ) | BIT(EX_SERVE) | BIT(EX_REPLY)},
     [EX_BODY] = {"body", tg_step_body, BIT(EX_AUTHZ) | BIT(EX_REPLY)}, /* only for mcp_tool */
     [EX_AUTHZ] = {"authz", tg_step_authz, BIT(EX_FORWARD) | BIT(EX_SERVE) | BIT(EX_REPLY)},
     [EX_SERVE] = {"serve", tg_step_serve, BIT(EX_LOG) | BIT(EX_REPLY)}, /* what tollgate answers itself */
@@ -126,6 +126,7 @@ void tg_exchange_break(struct tg_exchange *ex, enum tg_refusal why)
 {
     tg_call_cancel(&ex->call);
     tg_step_authn_cancel(ex);
+    tg_step_limit_cancel(ex);
     tg_upstream_auth_cancel(ex);
     ex->refusal = why;
     if (ex->head_sent) {
@@ -139,10 +140,13 @@ void tg_exchange_break(struct tg_exchange *ex, enum tg_refusal why)
 
 void tg_exchange_abort(struct tg_exchange *ex)
 {
+    bool asked = ex->authn_waits || (ex->limit_waits && ex->authn_told);
+
     tg_call_cancel(&ex->call);
-    if (ex->authn_waits)
-        tg_charge_address(ex);                           /* going away is no way to have somebody asked unpaid */
     tg_step_authn_cancel(ex);
+    tg_step_limit_cancel(ex);
+    if (asked)
+        tg_charge_refused(ex);                           /* going away is no way to have somebody asked unpaid */
     tg_upstream_auth_cancel(ex);
     ex->aborted = true;
     ex->state = EX_LOG;
@@ -153,6 +157,8 @@ enum tg_decided tg_decided(const struct tg_exchange *ex)
 {
     if (ex->refusal == TG_REFUSE_LIMIT)
         return TG_DECIDED_LIMIT;
+    if (ex->refusal == TG_REFUSE_NO_COUNTER)
+        return TG_DECIDED_NONE;
     if (ex->pending || (ex->judged && ex->verdict.decision == TG_UNAUTHENTICATED))
         return TG_DECIDED_UNAUTHENTICATED;
     if (!ex->judged)

@@ -38,6 +38,7 @@ struct tg_gate *tg_gate_new(struct tg_worker *w, struct tg_gate_shared *shared, 
             return NULL;
         }
         gate->pool = tg_pool_new(w, gate->resolver);
+        gate->limits = tg_limit_worker_new(shared->limiter, w, gate->resolver);
         tg_gate_metrics_init(gate);
     }
     return gate;
@@ -48,6 +49,8 @@ void tg_gate_bind(struct tg_gate *gate, struct tg_config *config)
     struct tg_runtime *old = gate->runtime;
 
     gate->runtime = tg_runtime_new(gate, config);
+    if (gate->limits)
+        tg_limit_worker_bind(gate->limits, &gate->runtime->config->limits);
     gate->field_cap = config->bounds.fields && config->bounds.fields < MAX_FIELDS ? (unsigned)config->bounds.fields
                                                                                    : MAX_FIELDS;
     tg_runtime_unref(old);
@@ -87,6 +90,7 @@ void tg_gate_free(struct tg_gate *gate)
         tg_worker_undefer(gate->worker, &conn->later);
         conn->later.run(&conn->later);
     }
+    tg_limit_worker_free(gate->limits);
     tg_runtime_unref(gate->runtime);
     tg_pool_free(gate->pool);
     tg_resolver_free(gate->resolver);

@@ -17,6 +17,7 @@
 #include "http/h1_parse.h"
 #include "http/h1_write.h"
 #include "io/stream.h"
+#include "limit/fields.h"
 #include "upstream/call.h"
 #include "upstream/cluster.h"
 
@@ -29,6 +30,17 @@ struct tg_route_metrics {
     struct tg_series *duration, *upstream_duration;
     struct tg_series *shadow[3][3];                      /* by the decision there and the applied; NULL: no shadow */
     struct tg_series **refused[2];                       /* applied, shadow: by policy; made when first needed */
+};
+/* What counts on a route, and the series of its tiers. */
+enum tg_limited {
+    TG_LIMITED_ADMITTED, TG_LIMITED_LIMITED, TG_LIMITED_SHADOW, TG_LIMITED_UNAVAILABLE, TG_LIMITED_COUNT
+};
+struct tg_tier_metrics {
+    struct tg_series *by_result[TG_LIMITED_COUNT];
+};
+struct tg_route_limits {
+    const struct tg_tiers *tiers;
+    struct tg_tier_metrics *metrics;                     /* as tiers->items; the last one: unauthenticated */
 };
 /* Whether a route's policies ask about the content of a request. */
 struct tg_content {
@@ -46,6 +58,7 @@ struct tg_runtime {
     struct tg_credential_view *own;                      /* by route index: tollgate's own tokens (upstream_auth) */
     struct tg_call_limits *call_limits;                  /* by route index */
     struct tg_route_metrics *metrics;                    /* by route index; the last one: no route */
+    struct tg_route_limits *limits;                      /* the first one: no route; then by route index */
     struct tg_content *content;                          /* by route index */
 };
 struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config);
@@ -72,7 +85,7 @@ enum tg_handshake {                                      /* how one ended, for t
 struct tg_gate_metrics {
     struct tg_series *connections, *connections_refused, *framing_errors;
     struct tg_series *decisions[8];
-    struct tg_series *limited, *admitted, *untrusted_forwarded;
+    struct tg_series *untrusted_forwarded;
     struct tg_series *handshakes[TG_HANDSHAKE_COUNT];
 };
 struct tg_gate {
@@ -81,6 +94,7 @@ struct tg_gate {
     const struct tg_service *service;
     struct tg_resolver *resolver;
     struct tg_pool *pool;
+    struct tg_limit_worker *limits;                      /* NULL: a service, which has none */
     struct tg_runtime *runtime;
     struct tg_conn *conns;
     size_t conn_count;
@@ -199,8 +213,9 @@ struct tg_exchange {
     const struct tg_provider *scope_of;                  /* whose scopes were asked for; NULL: nobody's */
     char key_set[TG_JWKS_DIGEST];                        /* which keys were asked, for the log; "": none */
     /* limit */
-    struct tg_charge charge;
-    bool charged;
+    struct tg_limit_ask limit_ask;                       /* tier NULL: nothing was asked */
+    struct tg_charge charge;                             /* tier NULL: nothing is to be told of a limit */
+    bool charged, limit_waits;
     bool traced;                                         /* the answer tells how it was decided: debug_trace */
     /* body */
     bool body_unread;                                    /* it was not looked at: no content would let him in */
@@ -283,14 +298,16 @@ void tg_body_end(struct tg_exchange *ex, const struct tg_head *trailers);
 uint64_t tg_content_limit(const struct tg_exchange *ex);
 
 void tg_step_authn_cancel(struct tg_exchange *ex);
+void tg_step_limit_cancel(struct tg_exchange *ex);
 /* step_bound: whether the identity may stay; else it is gone, and why is in ex->pending. */
 void tg_check_bound(struct tg_exchange *ex);
-/* step_limit: charges the subject, or else the address. False: that was one too many. */
-bool tg_admit(struct tg_exchange *ex);
-/* Charges the address bucket once when nothing was charged yet (refusals before step_limit). */
-void tg_charge_address(struct tg_exchange *ex);
-/* well_known: whether this path is tollgate's own; then it is refused, or is to be served. */
+/* step_limit: counts what is refused anyhow, once: whoever was about to pay for it, else the address. */
+void tg_charge_refused(struct tg_exchange *ex);
+/* Whether one more of this address would be admitted, as far as is known; counts nothing. */
+bool tg_address_has_room(struct tg_exchange *ex);
+/* well_known: whether this path is tollgate's own; then it goes on to the limit, and after it is refused or served. */
 bool tg_well_known(struct tg_exchange *ex);
+void tg_well_known_admitted(struct tg_exchange *ex);
 void tg_serve_well_known(struct tg_exchange *ex);
 struct tg_slice tg_allowed_methods(const struct tg_exchange *ex); /* Allow of a 405 */
 /* resource: RFC 9728, of a route with `resource`. */
@@ -306,10 +323,19 @@ bool tg_seen_https(const struct tg_exchange *ex, const struct tg_route *route);
 struct tg_slice tg_seen_authority(const struct tg_exchange *ex);
 /* The scopes a token needs, each once, those of its provider (ex->scope_of; NULL: of each) first. */
 size_t tg_scopes_needed(const struct tg_exchange *ex, const struct tg_route *route, struct tg_slice *out, size_t max);
-/* X-RateLimit-*, X-Request-Id, the trace where it was asked for; returns how many were written. */
+/*
+ * The rate-limit fields, X-Request-Id, the trace where it was asked for; returns how many were written. `theirs`: the
+ * answer of the upstream that they are for; NULL: it is ours.
+ */
 #define TG_TRACE_LINES 64
-#define TG_ANSWER_FIELDS (8 + TG_TRACE_LINES)
-size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field out[static TG_ANSWER_FIELDS]);
+#define TG_ANSWER_FIELDS (TG_LIMIT_FIELD_COUNT + 5 + TG_TRACE_LINES)
+size_t tg_answer_fields(struct tg_exchange *ex, const struct tg_head *theirs,
+                        struct tg_field out[static TG_ANSWER_FIELDS]);
+/* limit_fields: the rate-limit fields alone. `theirs`: the answer of the upstream; NULL: it is ours. */
+size_t tg_limit_answer_fields(struct tg_exchange *ex, const struct tg_head *theirs,
+                              struct tg_field out[static TG_LIMIT_FIELD_COUNT]);
+/* Of an interim answer (1xx): nothing is told of a limit that we tell of in the final one. */
+void tg_limit_drop(const struct tg_exchange *ex, struct tg_head *interim);
 /* trace_headers: how it was decided, for whoever knows the route's debug_trace. */
 void tg_trace_ask(struct tg_exchange *ex);               /* sets ex->traced */
 size_t tg_trace_fields(struct tg_exchange *ex, struct tg_field out[static TG_TRACE_LINES]);
@@ -369,3 +395,4 @@ void tg_access_log_tls(const struct tg_tls_facts *facts, struct tg_buf *out); /*
 void tg_gate_metrics_init(struct tg_gate *gate);
 void tg_metrics_count(struct tg_exchange *ex);
 void tg_metrics_bind_shadow(struct tg_route_metrics *m, struct tg_slice route);
+void tg_metrics_bind_tier(struct tg_tier_metrics *m, const struct tg_tier *tier);

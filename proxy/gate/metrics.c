@@ -35,12 +35,9 @@ void tg_gate_metrics_init(struct tg_gate *gate)
         m->decisions[i] =
             labelled("tollgate_decisions_total", "Requests by what was decided.", "decision",
                                       tg_decided_name(i));
-    m->admitted =
-        labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "admitted");
     for (unsigned i = 0; i < TG_HANDSHAKE_COUNT; i++)
         m->handshakes[i] = labelled("tollgate_tls_handshakes_total", "TLS handshakes with clients by how they ended.",
                                     "result", handshakes[i]);
-    m->limited = labelled("tollgate_ratelimit_requests_total", "Requests counted against a tier.", "result", "limited");
     m->untrusted_forwarded =
         plain(TG_COUNTER, "tollgate_untrusted_forwarded_total",
               "Requests with X-Forwarded-For or Forwarded from an address that is not in trusted_proxies.");
@@ -65,6 +62,26 @@ static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_s
             values);
     }
     return row[status - STATUS_MIN];
+}
+
+/* ---- tiers ---- */
+
+void tg_metrics_bind_tier(struct tg_tier_metrics *m, const struct tg_tier *tier)
+{
+    static const char *const results[TG_LIMITED_COUNT] = {
+        [TG_LIMITED_ADMITTED] = "admitted",
+        [TG_LIMITED_LIMITED] = "limited",
+        [TG_LIMITED_SHADOW] = "shadow_limited",
+        [TG_LIMITED_UNAVAILABLE] = "unavailable",
+    };
+    struct tg_metric *family = tg_metric_family(TG_COUNTER, "tollgate_ratelimit_requests_total",
+                                                "Requests counted against a tier by what came of it.", "tier,result");
+
+    for (size_t i = 0; i < TG_LIMITED_COUNT; i++) {
+        struct tg_slice values[] = {tier->name, tg_slice_str(results[i])};
+
+        m->by_result[i] = tg_metric_series(family, values);
+    }
 }
 
 /* ---- policies ---- */

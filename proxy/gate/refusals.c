@@ -51,6 +51,9 @@ const struct tg_refusal_row tg_refusals[TG_REFUSE_COUNT] = {
         false, "the token was not granted every scope that the route and its provider require (required_scopes)"},
     [TG_REFUSE_LIMIT] = {"rate-limited", 429, "rate limit exceeded", TG_CHALLENGE_NONE, NULL, false,
         "the counter of the tier was used up; no policy was asked"},
+    [TG_REFUSE_NO_COUNTER] = {"no-counter", 503, "the rate limit cannot be counted now", TG_CHALLENGE_NONE, NULL, false,
+        "the store of the rate limits (rate_limits.store) did not answer, no permit of it was left here, and "
+        "rate_limits.when_store_fails is deny; no policy was asked"},
     [TG_REFUSE_DENIED] = {"denied", 403, "access denied by policy", TG_CHALLENGE_NONE, NULL, false,
         "the policy says no"},
     [TG_REFUSE_CERTIFICATE_MISSING] = {"certificate-required", 403, "a client certificate is required",

@@ -73,6 +73,24 @@ static void bind_metrics(struct tg_route_metrics *m, struct tg_slice name)
                                             &name);
 }
 
+/* Most routes count as all the others: they share what the first one, no route, has. */
+static void bind_limits(struct tg_runtime *rt, size_t i, const struct tg_tiers *tiers)
+{
+    struct tg_route_limits *l = &rt->limits[i];
+
+    if (i > 0 && tiers == rt->limits[0].tiers) {
+        *l = rt->limits[0];
+        return;
+    }
+    l->tiers = tiers;
+    if (tiers->off)
+        return;
+    l->metrics = TG_NEW_ARRAY(struct tg_tier_metrics, tiers->count + 1);
+    for (size_t k = 0; k < tiers->count; k++)
+        tg_metrics_bind_tier(&l->metrics[k], &tiers->items[k]);
+    tg_metrics_bind_tier(&l->metrics[tiers->count], &tiers->unauthenticated);
+}
+
 struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config)
 {
     struct tg_runtime *rt = TG_NEW(struct tg_runtime);
@@ -88,12 +106,15 @@ struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config
     rt->own = TG_NEW_ARRAY(struct tg_credential_view, count + 1);
     rt->call_limits = TG_NEW_ARRAY(struct tg_call_limits, count + 1);
     rt->metrics = TG_NEW_ARRAY(struct tg_route_metrics, count + 1);
+    rt->limits = TG_NEW_ARRAY(struct tg_route_limits, count + 1);
     rt->content = TG_NEW_ARRAY(struct tg_content, count + 1);
+    bind_limits(rt, 0, tg_config_tiers(config, NULL));
     for (size_t i = 0; i < count; i++) {
         const struct tg_route *route = tg_routes_at(config->routes, i);
 
         bind_route(rt, route);
         bind_metrics(&rt->metrics[i], route->name);
+        bind_limits(rt, i + 1, tg_config_tiers(config, route));
         if (route->shadow)
             tg_metrics_bind_shadow(&rt->metrics[i], route->name);
         rt->content[i] = content_of(route);
@@ -121,6 +142,8 @@ void tg_runtime_unref(struct tg_runtime *rt)
             free(rt->metrics[i].by_method[m]);
         free(rt->metrics[i].refused[0]);
         free(rt->metrics[i].refused[1]);
+        if (i > 0 && rt->limits[i].metrics != rt->limits[0].metrics)
+            free(rt->limits[i].metrics);
     }
     tg_assertions_free(rt->assertions);                  /* it holds identities, which point into what follows */
     tg_authn_free(rt->authn);
@@ -128,6 +151,8 @@ void tg_runtime_unref(struct tg_runtime *rt)
     free(rt->own);
     free(rt->call_limits);
     free(rt->metrics);
+    free(rt->limits[0].metrics);
+    free(rt->limits);
     free(rt->content);
     tg_config_unref(rt->config);
     free(rt);

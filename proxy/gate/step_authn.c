@@ -28,14 +28,7 @@ void tg_step_authn_cancel(struct tg_exchange *ex)
 /* Of the address bucket: whether the provider may be asked about a token that nobody knows. */
 static bool has_room(void *arg)
 {
-    struct tg_exchange *ex = arg;
-    const struct tg_tiers *tiers = &ex->rt->config->tiers;
-    struct tg_charge charge = {0};
-
-    if (tiers->off || tiers->shadow)
-        return true;
-    tg_limiter_address(ex->gate->shared->limiter, &tiers->unauthenticated, &ex->client_ip, ex->wall_ms, true, &charge);
-    return charge.admitted;
+    return tg_address_has_room(arg);
 }
 
 static void classify(struct tg_exchange *ex)

@@ -129,6 +129,7 @@ static void on_interim(struct tg_call *call, const struct tg_head *head)
     tg_forward_response(ex->route->forward, head, NULL, 0, tg_slice(NULL, 0), &ex->arena, &out);
     out.status = head->status;
     out.reason = head->reason;
+    tg_limit_drop(ex, &out);
     if (ex->route->debug_trace.len)
         tg_trace_drop(&out);
     ex->client->interim(ex, &out);
@@ -152,7 +153,7 @@ static void on_head(struct tg_call *call, const struct tg_head *head)
     }
     ex->upstream_us = ex->gate->worker->now_us - call->sent_us;
     memset(&out, 0, sizeof(out));
-    tg_forward_response(ex->route->forward, head, extra, tg_answer_fields(ex, extra), tg_gate_date(ex->gate),
+    tg_forward_response(ex->route->forward, head, extra, tg_answer_fields(ex, head, extra), tg_gate_date(ex->gate),
                         &ex->arena, &out);
     if (ex->route->debug_trace.len && !ex->traced)
         tg_trace_drop(&out);

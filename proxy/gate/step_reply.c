@@ -1,9 +1,9 @@
 /*
  * step_reply - the answers tollgate makes itself: the words of gate/refusal.h, one writer for each body format.
  *
- * Invariants: every answer has the rate-limit fields and an X-Request-Id; a 401 has a challenge (RFC 9110 §15.5.2, RFC
- * 6750 §3); words come from fixed lists, so nothing of a token, a field, a key or the upstream is ever echoed. Accept
- * is not looked at: the route's error_format decides, except that a gRPC caller gets a grpc-status.
+ * Invariants: every answer has the rate-limit fields that are wanted, and an X-Request-Id; a 401 has a challenge (RFC
+ * 9110 §15.5.2, RFC 6750 §3); words come from fixed lists, so nothing of a token, a field, a key or the upstream is
+ * ever echoed. Accept is not looked at: the route's error_format decides, except that a gRPC caller gets a grpc-status.
  */
 #include "auth/dpop.h"
 #include "base/json.h"
@@ -47,18 +47,11 @@ static size_t nonce_field(struct tg_exchange *ex, struct tg_field *out)
     return 1;
 }
 
-size_t tg_answer_fields(struct tg_exchange *ex, struct tg_field out[static TG_ANSWER_FIELDS])
+size_t tg_answer_fields(struct tg_exchange *ex, const struct tg_head *theirs,
+                        struct tg_field out[static TG_ANSWER_FIELDS])
 {
-    size_t n = 0;
+    size_t n = tg_limit_answer_fields(ex, theirs, out);
 
-    if (ex->charge.tier) {
-        out[n++] = (struct tg_field){TG_S("X-RateLimit-Limit"), number(&ex->arena, ex->charge.limit),
-                                     TG_FIELD_X_RATELIMIT_LIMIT};
-        out[n++] = (struct tg_field){TG_S("X-RateLimit-Remaining"), number(&ex->arena, ex->charge.remaining),
-                                     TG_FIELD_X_RATELIMIT_REMAINING};
-        out[n++] = (struct tg_field){TG_S("X-RateLimit-Reset"), number(&ex->arena, (uint64_t)ex->charge.reset_s),
-                                     TG_FIELD_X_RATELIMIT_RESET};
-    }
     if (ex->request_id.len)
         out[n++] = (struct tg_field){TG_S("X-Request-Id"), ex->request_id, TG_FIELD_X_REQUEST_ID};
     if (ex->credential.kind == TG_CREDENTIAL_DPOP)
@@ -164,6 +157,24 @@ static void body_zero(struct tg_buf *b, struct tg_exchange *ex, const struct wor
     tg_buf_addc(b, '}');
 }
 
+/* The windows that were full, of those that are applied. */
+static void add_violated(struct tg_buf *b, const struct tg_charge *charge)
+{
+    const char *before = ",\"violated-policies\":[";
+
+    for (size_t i = 0; i < charge->count; i++) {
+        const struct tg_charge_window *w = &charge->windows[i];
+
+        /* A token that nobody may be asked about is refused for the address, though it has room for the refusal. */
+        if (charge->admitted ? i != charge->telling : !w->full || w->window->shadow)
+            continue;
+        tg_buf_adds(b, before);
+        tg_json_add_string(b, w->window->name);
+        before = ",";
+    }
+    tg_buf_addc(b, ']');
+}
+
 static void body_problem(struct tg_buf *b, struct tg_exchange *ex, const struct words *w)
 {
     bool quota = w->status == 429 && ex->charge.tier;
@@ -176,11 +187,8 @@ static void body_problem(struct tg_buf *b, struct tg_exchange *ex, const struct 
     add_member(b, "detail", w->details);
     if (ex->request_id.len)
         add_member(b, "instance", tg_arena_printf(&ex->arena, "urn:request:" TG_S_FMT, TG_S_ARG(ex->request_id)));
-    if (quota) {
-        tg_buf_adds(b, ",\"violated-policies\":[");
-        tg_json_add_string(b, ex->charge.tier->name);
-        tg_buf_addc(b, ']');
-    }
+    if (quota)
+        add_violated(b, &ex->charge);
     tg_buf_addf(b, ",\"code\":%u", w->status);
     add_member(b, "message", w->message);
     add_member(b, "details", w->details);
@@ -307,7 +315,7 @@ void tg_answer(struct tg_exchange *ex, unsigned status, const struct tg_field *f
                struct tg_slice body)
 {
     struct tg_field common[TG_ANSWER_FIELDS], all[18 + TG_ANSWER_FIELDS];
-    size_t common_count = tg_answer_fields(ex, common);
+    size_t common_count = tg_answer_fields(ex, NULL, common);
     struct tg_head head = {.fields = all, .field_cap = ARRAY_LEN(all), .status = status,
                            .framing = TG_BODY_LENGTH, .content_length = body.len};
     bool to_head = ex->head.method_id == TG_METHOD_HEAD;
@@ -334,6 +342,18 @@ static bool is_grpc(const struct tg_exchange *ex)
     return given.len >= type.len && tg_slice_eq_nocase(tg_slice(given.ptr, type.len), type);
 }
 
+static size_t retry_field(struct tg_exchange *ex, unsigned status, struct tg_field *out)
+{
+    bool counted = status == 429 || ex->refusal == TG_REFUSE_NO_COUNTER;
+
+    if (status != 429 && status != 503)
+        return 0;
+    *out = (struct tg_field){TG_S("Retry-After"),
+                             number(&ex->arena, counted ? ex->charge.retry_after_s : RETRY_SOON_S),
+                             TG_FIELD_RETRY_AFTER};
+    return 1;
+}
+
 /* gRPC over HTTP: 200 with the status in a field, percent-encoded text (only what we or the configuration wrote). */
 static void answer_grpc(struct tg_exchange *ex, unsigned status, struct tg_slice details)
 {
@@ -351,16 +371,13 @@ static void answer_grpc(struct tg_exchange *ex, unsigned status, struct tg_slice
         *to++ = hex[c >> 4];
         *to++ = hex[c & 15];
     }
-    struct tg_field fields[] = {
+    struct tg_field fields[4] = {
         {TG_S("Content-Type"), TG_S("application/grpc"), TG_FIELD_CONTENT_TYPE},
         {TG_S("grpc-status"), number(&ex->arena, grpc_code(status)), TG_FIELD_OTHER},
         {TG_S("grpc-message"), tg_slice(text, (size_t)(to - text)), TG_FIELD_OTHER},
-        {TG_S("Retry-After"), number(&ex->arena, status == 429 ? ex->charge.retry_after_s : RETRY_SOON_S),
-         TG_FIELD_RETRY_AFTER},
     };
-    bool later = status == 429 || status == 503;
 
-    tg_answer(ex, 200, fields, ARRAY_LEN(fields) - (later ? 0 : 1), TG_S(""));
+    tg_answer(ex, 200, fields, ARRAY_LEN(fields) - 1 + retry_field(ex, status, &fields[3]), TG_S(""));
 }
 
 static size_t refusal_fields(struct tg_exchange *ex, const struct tg_refusal_row *r, unsigned status, const char *type,
@@ -372,11 +389,7 @@ static size_t refusal_fields(struct tg_exchange *ex, const struct tg_refusal_row
     if (!ex->traced)                                     /* else tg_answer_fields says it */
         out[n++] = (struct tg_field){TG_S("Cache-Control"), TG_S("no-store"), TG_FIELD_CACHE_CONTROL};
     n += challenge_fields(ex, r, out + n);
-    if (status == 429)
-        out[n++] =
-            (struct tg_field){TG_S("Retry-After"), number(&ex->arena, ex->charge.retry_after_s), TG_FIELD_RETRY_AFTER};
-    if (status == 503)
-        out[n++] = (struct tg_field){TG_S("Retry-After"), number(&ex->arena, RETRY_SOON_S), TG_FIELD_RETRY_AFTER};
+    n += retry_field(ex, status, out + n);
     if (status == 415)                                   /* RFC 9110 §15.5.16 */
         out[n++] = (struct tg_field){TG_S("Accept-Encoding"), TG_S("identity"), TG_FIELD_OTHER};
     if (status == 405)
@@ -407,7 +420,7 @@ enum tg_next tg_step_reply(struct tg_exchange *ex)
     struct tg_buf body = {0};
     struct words w = {.status = status, .title = title};
 
-    tg_charge_address(ex);
+    tg_charge_refused(ex);
     if (r->close)
         ex->conn->close = true;
     w.message = lower(&ex->arena, title);

@@ -94,8 +94,14 @@ static void tell_tier(const struct tg_exchange *ex, struct tg_buf *b)
     tg_buf_adds(b, "tier ");
     if (ex->charge.tier) {
         add_value(b, ex->charge.tier->name);
-        tg_buf_addf(b, ", %llu of %llu left", (unsigned long long)ex->charge.remaining,
-                    (unsigned long long)ex->charge.limit);
+        tg_buf_addf(b, ", %u of %u left", ex->charge.remaining, ex->charge.limit);
+        if (ex->charge.count > 1) {
+            tg_buf_adds(b, " in ");
+            add_value(b, ex->charge.windows[ex->charge.telling].window->name);
+        }
+        tg_buf_addf(b, ", by %s, counter %s", tg_limit_by_name(ex->charge.by), tg_counter_name(ex->charge.counter));
+        if (ex->charge.shadow_full)
+            tg_buf_adds(b, ", a limit in shadow mode was reached");
     } else {
         tg_buf_adds(b, "none");
     }

@@ -29,18 +29,21 @@ static enum tg_well_known find(struct tg_exchange *ex)
 
 bool tg_well_known(struct tg_exchange *ex)
 {
-    unsigned method = ex->head.method_id;
-
     ex->well_known = (uint8_t)find(ex);
     if (ex->well_known == TG_WELL_KNOWN_NONE)
         return false;
-    if (!tg_admit(ex))
-        tg_exchange_refuse(ex, TG_REFUSE_LIMIT);
-    else if (method != TG_METHOD_GET && method != TG_METHOD_HEAD && method != TG_METHOD_OPTIONS)
+    ex->state = EX_LIMIT;
+    return true;
+}
+
+void tg_well_known_admitted(struct tg_exchange *ex)
+{
+    unsigned method = ex->head.method_id;
+
+    if (method != TG_METHOD_GET && method != TG_METHOD_HEAD && method != TG_METHOD_OPTIONS)
         tg_exchange_refuse(ex, TG_REFUSE_METHOD);
     else
         ex->state = EX_SERVE;
-    return true;
 }
 
 struct tg_slice tg_allowed_methods(const struct tg_exchange *ex)

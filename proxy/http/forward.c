@@ -200,7 +200,8 @@ void tg_forward_request(const struct tg_forward_rules *rules, const struct tg_he
 #define HOP_RESPONSE                                                                                       \
     (B(CONNECTION) | B(CONTENT_LENGTH) | B(HTTP2_SETTINGS) | B(KEEP_ALIVE) | B(PROXY_AUTHENTICATE) |        \
      B(PROXY_AUTHORIZATION) | B(PROXY_CONNECTION) | B(TE) | B(TRAILER) | B(TRANSFER_ENCODING) | B(UPGRADE))
-#define RATE_LIMIT (B(X_RATELIMIT_LIMIT) | B(X_RATELIMIT_REMAINING) | B(X_RATELIMIT_RESET))
+#define X_RATE_LIMIT (B(X_RATELIMIT_LIMIT) | B(X_RATELIMIT_REMAINING) | B(X_RATELIMIT_RESET))
+#define RATE_LIMIT (B(RATELIMIT) | B(RATELIMIT_POLICY))
 
 static unsigned id_of(const struct tg_field *f)
 {
@@ -218,7 +219,9 @@ void tg_forward_response(const struct tg_forward_rules *rules, const struct tg_h
     read_named(in, &named);
     for (size_t i = 0; i < extra_count; i++)
         replaced |= field_bit(id_of(&extra[i]));
-    if (replaced & RATE_LIMIT)                           /* never some of ours beside some of the upstream's */
+    if (replaced & X_RATE_LIMIT)                         /* never some of ours beside some of the upstream's */
+        replaced |= X_RATE_LIMIT;
+    if (replaced & RATE_LIMIT)
         replaced |= RATE_LIMIT;
     replaced &= ~field_bit(TG_FIELD_OTHER);
     drop |= named.ids | replaced;

@@ -186,14 +186,13 @@ static const char *metric(const char *text, const char *name)
 
 static void metrics(void **state)
 {
-    struct tg_ip ip = {.family = 4};
-    struct tg_tier tier = {.name = TG_S_INIT("t"), .limit = 5, .window_s = 60};
-    struct tg_charge charge;
+    static const struct tg_window windows[] = {{.name = TG_S_INIT("t"), .limit = 5, .length_s = 60}};
+    struct tg_charge_window counted;
 
     (void)state;
     atomic_store(&health.reload_ok, false);
     atomic_store(&health.reload_at_s, 1234567);
-    tg_limiter_address(bench.shared.limiter, &tier, &ip, BENCH_NOW_S * 1000, false, &charge);
+    tg_local_count(tg_limiter_local(bench.shared.limiter), windows, 17, 5, BENCH_NOW_S * 1000, 1, &counted);
     for (int twice = 0; twice < 2; twice++) {
         struct client c = bench_connect(&bench);
         const char *text;
@@ -202,7 +201,11 @@ static void metrics(void **state)
         assert_true(client_sees_end(&c, BENCH_WAIT_MS));
         text = tg_buf_cstr(&c.in);
         assert_non_null(strstr(text, "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
-        assert_int_equal(atoi(metric(text, "tollgate_ratelimit_keys")), 1);
+        assert_int_equal(atoi(metric(text, "tollgate_ratelimit_keys{algorithm=\"fixed\"}")), 1);
+        assert_int_equal(*metric(text, "tollgate_ratelimit_keys{algorithm=\"sliding\"}"), '0');
+        assert_int_equal(*metric(text, "tollgate_ratelimit_evictions_total"), '0');
+        assert_int_equal(*metric(text, "tollgate_ratelimit_overflow_total"), '0');
+        assert_int_equal(*metric(text, "tollgate_ratelimit_store_up"), '1');
         assert_int_equal(atoi(metric(text, "tollgate_access_log_dropped_total")), 0);
         assert_int_equal(*metric(text, "tollgate_config_last_reload_successful"), '0');
         assert_int_equal(atoi(metric(text, "tollgate_config_last_reload_success_timestamp_seconds")), 1234567);
@@ -216,6 +219,7 @@ static void metrics(void **state)
 static void not_counted_as_traffic(void **state)
 {
     struct client c = bench_connect(&bench);
+    struct tg_limit_state limits;
     struct answer a;
 
     (void)state;
@@ -226,7 +230,8 @@ static void not_counted_as_traffic(void **state)
     assert_int_equal(atomic_load(&bench.shared.connections), 0);
     client_close(&c);
     assert_int_equal(bench_connections(&bench, 0), 0);
-    assert_int_equal(tg_limiter_keys(bench.shared.limiter), 0);
+    tg_limiter_state(bench.shared.limiter, &limits);
+    assert_int_equal(limits.local.fixed_keys, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, up, down)

@@ -150,6 +150,10 @@ static void a_line_a_request(void **state)
         CHECK(why, strcmp(text_of(line, "token_refused"), cases[i].token_refused) == 0);
         CHECK(why, strcmp(text_of(line, "tier"), cases[i].tier) == 0);
         CHECK(why, number_of(line, "limit") > 0 && number_of(line, "remaining") >= 0);
+        CHECK(why, strcmp(text_of(line, "counter"), tg_counter_name(TG_COUNTER_MEMORY)) == 0);
+        CHECK(why, strcmp(text_of(line, "limit_key"),
+                          tg_limit_by_name(*cases[i].sub && strcmp(cases[i].tier, "named") == 0 ? TG_BY_SUBJECT
+                                                                                                : TG_BY_ADDRESS)) == 0);
         CHECK(why, !tg_json_get(line, "error") && !tg_json_get(line, "upstream"));
     }
     cJSON_Delete(lines);

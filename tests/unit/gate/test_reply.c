@@ -93,7 +93,12 @@ static void note_end(struct tg_exchange *ex, const struct tg_head *trailers)
 static void run_trial(struct tg_worker *w, void *arg)
 {
     static const struct tg_client_ops ops = {.head = note_head, .data = note_data, .end = note_end};
-    static struct tg_tier tier = {.name = TG_S_INIT("free \"tier\""), .limit = 5, .window_s = 60};
+    static const struct tg_window windows[] = {
+        {.name = TG_S_INIT("free-1s"), .limit = 5, .length_s = 1, .shadow = true},
+        {.name = TG_S_INIT("free-1m"), .limit = 5, .length_s = 60},
+        {.name = TG_S_INIT("free-1h"), .limit = 9, .length_s = 3600},
+    };
+    static const struct tg_tier tier = {.name = TG_S_INIT("free"), .windows = windows, .window_count = 3};
     struct trial *t = arg;
     struct tg_gate *gate = bench.gate;
     struct tg_runtime *rt = gate->runtime;
@@ -120,7 +125,14 @@ static void run_trial(struct tg_worker *w, void *arg)
         ex->route = tg_routes_at(bench.config->routes, t->route);
     if (!t->unbound) {
         ex->charged = true;
-        ex->charge = (struct tg_charge){&tier, t->why != TG_REFUSE_LIMIT, 5, 0, BENCH_NOW_S + 60, 60};
+        ex->charge = (struct tg_charge){.tier = &tier, .admitted = t->why != TG_REFUSE_LIMIT, .count = 3, .telling = 1,
+                                        .limit = 5, .reset_s = BENCH_NOW_S + 60,
+                                        .retry_after_s = t->why == TG_REFUSE_NO_COUNTER ? 5 : 60,
+                                        .at_ms = (int64_t)BENCH_NOW_S * 1000};
+        ex->limit_ask.wall_ms = ex->charge.at_ms - 1;    /* it was asked for before it was decided */
+        for (size_t i = 0; i < 3; i++)
+            ex->charge.windows[i] = (struct tg_charge_window){&windows[i], windows[i].limit, 0, i < 2,
+                                                              (BENCH_NOW_S + windows[i].length_s) * 1000};
     }
     if (t->why == TG_REFUSE_DENIED)
         ex->verdict.policy = 0;
@@ -178,6 +190,7 @@ static const struct {
     {"expired is the one reason that is told", TG_REFUSE_EXPIRED, 0, 401, expired, false, 16},
     {"one wording for all else", TG_REFUSE_INVALID, 0, 401, invalid, false, 16},
     {"the limit", TG_REFUSE_LIMIT, 0, 429, NULL, false, 8},
+    {"no counter", TG_REFUSE_NO_COUNTER, 0, 503, NULL, false, 14},
     {"RFC 9110 does not ask for a challenge at 403", TG_REFUSE_DENIED, 0, 403, NULL, false, 7},
     {"websocket", TG_REFUSE_WEBSOCKET, 0, 403, NULL, false, 7},
     {"no keys: never 401, a client would throw its token away", TG_REFUSE_NO_KEYS, 0, 503, NULL, false, 14},
@@ -223,6 +236,8 @@ static void every_refusal_in_every_format(void **state)
             CHECK(why, (a->status == 405) == (answer_field(a, "Allow") != NULL));
             CHECK(why, (a->status == 415) == answer_says(a, "Accept-Encoding", "identity"));
             CHECK(why, (a->status == 429) == answer_says(a, "Retry-After", "60"));
+            CHECK(why, a->status != 429 ||
+                           answer_says(a, "RateLimit", "\"free-1m\";r=0;t=60, \"free-1h\";r=0;t=3600"));
             CHECK(why, (a->status == 503) == answer_says(a, "Retry-After", "5"));
             CHECK(why, t.said_length == t.body_len && t.body_len == strlen(a->body));
             CHECK(why, a->body[t.body_len - 1] == '\n' && strchr(a->body, '\n') == &a->body[t.body_len - 1]);
@@ -323,7 +338,7 @@ static const struct {
     {TG_REFUSE_LIMIT,
      {"{\"code\":429,\"message\":\"too many requests\",\"details\":\"rate limit exceeded\"}\n",
       PROBLEM(QUOTA, "Too Many Requests", "429", "too many requests", "rate limit exceeded",
-              ",\"violated-policies\":[\"free \\\"tier\\\"\"]"),
+              ",\"violated-policies\":[\"free-1m\"]"),
       "{\"error\":\"slow_down\",\"error_description\":\"rate limit exceeded\"}\n",
       "{\"error\":\"Too Many Requests\",\"request_id\":\"rid-1\"}\n",
       "{\"error\":{\"code\":\"too_many_requests\",\"message\":\"rate limit exceeded\"}}\n",

@@ -224,6 +224,7 @@ static void answers(void **state)
         {TG_S_INIT("X-RateLimit-Limit"), TG_S_INIT("5"), TG_FIELD_X_RATELIMIT_LIMIT},
         {TG_S_INIT("X-Frame-Options"), TG_S_INIT("e"), 0},
     };
+    static const struct tg_field ratelimit[] = {{TG_S_INIT("RateLimit"), TG_S_INIT("c"), 0}};
 
     (void)state;
     got(plain, "200 OK\r\nServer: up\r\nDate: then\r\nX-A: 1\r\nProxy-Status: x", NULL, 0,
@@ -235,6 +236,10 @@ static void answers(void **state)
     got(plain, "200 OK\r\nX-RateLimit-Limit: 9\r\nx-ratelimit-remaining: 9\r\nX-A: 1", extra, 1,
         "X-A: 1|X-RateLimit-Limit: 5|Date: now|");
     got(plain, "200 OK\r\nX-RateLimit-Limit: 9", NULL, 0, "X-RateLimit-Limit: 9|Date: now|");
+    got(plain, "200 OK\r\nRateLimit: a\r\nratelimit-policy: b\r\nX-RateLimit-Limit: 9", ratelimit, 1,
+        "X-RateLimit-Limit: 9|RateLimit: c|Date: now|");
+    got(plain, "200 OK\r\nRateLimit: a\r\nRateLimit-Policy: b", extra, 1,
+        "RateLimit: a|RateLimit-Policy: b|X-RateLimit-Limit: 5|Date: now|");
     got(full, "200 OK\r\nServer: up\r\nx-frame-options: y", NULL, 0, "X-Frame-Options: DENY|Server: s|Date: now|");
     got(full, "200 OK\r\nx-frame-options: y", extra, 2, "Server: s|X-RateLimit-Limit: 5|X-Frame-Options: e|Date: now|");
     got(full, "103 Early Hints\r\nLink: x", NULL, 0, "Link: x|");
