@@ -17,7 +17,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define LIMIT_KEYS (1u << 20)
 #define KEYS_WAIT_MS 5000
 
 struct tg_serving {                                      /* one worker and what it serves with */
@@ -382,7 +381,7 @@ enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *set
     raise_descriptor_limit();
     tg_hash_init();
     tg_gate_shared_init(&server->shared);
-    server->shared.limiter = tg_limiter_new(LIMIT_KEYS);
+    server->shared.limiter = tg_limiter_new(server->settings.config->limits.max_keys);
     tg_health_init(&server->health, &server->shared);
     if (!tg_slice_eq(log, TG_S("off")))
         st = tg_log_sink_open(log, 0, &server->shared.access_log, err);
@@ -472,6 +471,7 @@ enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *se
     tg_worker_call(server->control, bind_credentials, &own);
     struct tg_settings old = server->settings;
 
+    settings->config->limits.max_keys = old.config->limits.max_keys; /* what is in force */
     server->settings = *settings;
     memset(settings, 0, sizeof(*settings));
     for (unsigned i = 0; i < server->worker_count; i++)

@@ -6,10 +6,12 @@
 #include "boot/exposure.h"
 #include "boot/options.h"
 #include "io/listener.h"
+#include "io/redis.h"
 #include <stdio.h>
 
 #define METRICS_BYTES ((size_t)8 << 20)
 #define METRICS_MS 2000
+#define STORE_MS 5000
 #define FORWARDED "\ntollgate_untrusted_forwarded_total "
 
 /* ---- the services behind ---- */
@@ -85,6 +87,52 @@ static void check_upstreams(struct online_check *c)
             if (!was_checked(routes, i, j))
                 check_target(c, route, &route->targets[j]);
     }
+}
+
+/* ---- the store of rate limits ---- */
+
+static const char *store_hint(const char *error)
+{
+    if (strstr(error, "NOAUTH"))
+        return "; give its password as store_password_file";
+    if (strstr(error, "NOPERM") || strstr(error, "executing the script can't"))
+        return "; the user lacks rights: docs/limits.md has the ACL";
+    if (strstr(error, "READONLY"))
+        return "; that is a replica: give the address of the primary";
+    if (strstr(error, "is not for"))
+        return "; write the host as the certificate names it";
+    if (strstr(error, "not trusted"))
+        return "; give the certificate of who signed it as store_ca_file";
+    return strstr(error, "no TLS") ? "; a server without TLS is redis://" : "";
+}
+
+/* As a worker would: whoever may not load a script, or write, counts nothing. */
+static void check_store(struct online_check *c)
+{
+    const struct tg_limit_settings *limits = &c->settings->config->limits;
+    struct tg_redis_address address;
+    struct tg_arena arena;
+    struct tg_buf url = {0}, probe = {0};
+    struct tg_err err;
+
+    if (limits->store.len == 0)
+        return;
+    tg_arena_init(&arena, NULL, 0);
+    if (tg_redis_parse(limits->store, &arena, &address, &err) == TG_OK) {
+        if (limits->store_password.len)
+            address.password = limits->store_password;
+        tg_redis_describe(&address, &url);
+        tg_buf_addf(&probe, TG_S_FMT ":probe", TG_S_ARG(limits->store_prefix));
+        if (tg_redis_try(&address, limits->store_ca_file, tg_buf_slice(&probe), STORE_MS, &err) == TG_OK)
+            online_say(c, FINDING_OK, "store", tg_buf_slice(&url), "answers, runs scripts and may be written to");
+        else
+            online_say(c, FINDING_FAILED, "store", tg_buf_slice(&url), "%s%s; meanwhile %s", err.text,
+                       store_hint(err.text), limits->store_fails_deny ? "nobody is admitted (when_store_fails: deny)"
+                       : "each tollgate counts alone (when_store_fails: local)");
+    }
+    tg_buf_fini(&probe);
+    tg_buf_fini(&url);
+    tg_arena_fini(&arena);
 }
 
 /* ---- ways around the gate ---- */
@@ -174,6 +222,7 @@ int check_online(const struct tg_settings *settings, const char *token)
     check_providers(&c);
     check_identity(&c);
     check_upstreams(&c);
+    check_store(&c);
     check_exposure(&c);
     check_running(&c);
     if (token)

@@ -1,9 +1,9 @@
 /*
  * check_online - `check --online`: the configuration held against the world, one line a finding.
  *
- * On standard output, as findings.h says; no token, no secret. Files: check_online.c has the services behind and what a
- * running process says; check_provider.c who signs; check_identity.c what else is asked about identities, and
- * tollgate's own; check_token.c one token.
+ * On standard output, as findings.h says; no token, no secret. Files: check_online.c has the services behind, the store
+ * of rate limits and what a running process says; check_provider.c who signs; check_identity.c what else is asked about
+ * identities, and tollgate's own; check_token.c one token.
  */
 #pragma once
 #include "auth/introspect.h"

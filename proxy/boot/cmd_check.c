@@ -9,6 +9,7 @@
 #include "boot/options.h"
 #include "boot/settings.h"
 #include "check_online.h"
+#include "limit_words.h"
 #include "token_check.h"
 #include <stdio.h>
 
@@ -25,6 +26,7 @@ static const struct tg_usage usage = {
     .about =
         "Reads the configuration as `run` would, with key files and policies, and tells every error and warning\n"
         "as FILE:LINE:COLUMN. Nothing is connected to. Prints `configuration ok` and ends with 0, or ends with 78.\n"
+        "Before that it tells which tiers count where, when routes have rate_limits of their own.\n"
         "With --online, one line a finding: keys, certificates, issuer and clock of each provider, whether it takes\n"
         "the credential of `introspection` (one question about a random token), a token for each `upstream_auth`,\n"
         "the services behind, ways around tollgate; 69 when something failed, 1 when the token would be refused.",
@@ -90,6 +92,17 @@ static bool check_revoked(const struct tg_settings *settings, struct tg_problems
     return false;
 }
 
+/* Only where a route has its own: which tiers count where. */
+static void tell_limits(const struct tg_config *config, struct tg_buf *out)
+{
+    if (limit_routes_count(config) == 0)
+        return;
+    tg_buf_adds(out, "rate limits: ");
+    tg_tiers_describe(&config->tiers, out);
+    tg_buf_adds(out, "\n");
+    limit_routes_words(config, out);
+}
+
 int tg_cmd_check(int argc, char **argv)
 {
     struct tg_problems problems = {0};
@@ -110,6 +123,7 @@ int tg_cmd_check(int argc, char **argv)
     tg_problems_print(&problems, false);
     tg_problems_fini(&problems);
     if (ok) {
+        tell_limits(settings.config, &out);
         tg_buf_adds(&out, "configuration ok\n");
         code = tg_put_out(&out);
     }

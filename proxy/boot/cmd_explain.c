@@ -325,9 +325,11 @@ static void take_demands(struct explaining *e)
 
     if (r->unjudged)
         return;
-    explain_find_tier(r);
+    explain_find_tier(r, &e->arena);
     if (!r->bound.ptr)
         r->bound = explain_possession(r->route);
+    if (!r->stopped && explain_admits_nobody(r))
+        explain_stop(r, TG_REFUSE_LIMIT, "the limit of this caller is 0, so nobody is admitted");
     found = explain_find_scopes(r, &e->arena);
     if (!r->stopped && (found == EXPLAIN_SCOPES_LACKING || found == EXPLAIN_SCOPES_NO_TOKEN))
         explain_stop(r, found == EXPLAIN_SCOPES_LACKING ? TG_REFUSE_SCOPE : TG_REFUSE_NO_TOKEN,

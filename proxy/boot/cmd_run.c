@@ -6,6 +6,7 @@
 #include "boot/container.h"
 #include "boot/options.h"
 #include "boot/reload.h"
+#include "limit_words.h"
 
 static int exit_of(enum tg_status st)
 {
@@ -20,18 +21,23 @@ static int exit_of(enum tg_status st)
 static void announce(const struct tg_server *server)
 {
     const struct tg_settings *s = &server->settings;
-    struct tg_buf addresses = {0}, tiers = {0};
+    struct tg_buf addresses = {0}, tiers = {0}, store = {0};
 
     for (size_t i = 0; i < s->addresses.count; i++)
         tg_buf_addf(&addresses, "%s" TG_S_FMT, i ? " " : "", TG_S_ARG(s->addresses.items[i]));
     tg_tiers_describe(&s->config->tiers, &tiers);
+    if (!limit_store_words(&s->config->limits, &store))
+        tg_buf_adds(&store, "memory");
     tg_log(TG_LOG_INFO, "tollgate " TG_VERSION " serves", TG_F_SLICE("address", tg_buf_slice(&addresses)),
            TG_F_SLICE("health_address", s->health_address.ptr ? s->health_address : TG_S("none")),
            TG_F_INT("workers", server->worker_count), TG_F_INT("certificates", s->certificate_files.count),
            TG_F_INT("routes", tg_routes_count(s->config->routes)),
-           TG_F_SLICE("tiers", tg_buf_slice(&tiers)));
+           TG_F_SLICE("tiers", tg_buf_slice(&tiers)),
+           TG_F_INT("routes_with_own_tiers", limit_routes_count(s->config)),
+           TG_F_SLICE("limits_in", tg_buf_slice(&store)));
     tg_buf_fini(&addresses);
     tg_buf_fini(&tiers);
+    tg_buf_fini(&store);
 }
 
 static const struct tg_option options[] = {

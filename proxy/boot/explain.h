@@ -50,6 +50,23 @@ unsigned explain_status(enum tg_decision decision);      /* 200, 403, 401 */
 void explain_reasons_json(tg_reasons reasons, struct tg_buf *out);
 
 /* ---- what was found ---- */
+struct explain_window {                                  /* a limit for this caller */
+    const struct tg_window *window;
+    uint32_t limit;
+    enum explain_limit_from {
+        EXPLAIN_LIMIT_FIXED,                             /* no claim has a say */
+        EXPLAIN_LIMIT_CLAIM, EXPLAIN_LIMIT_CEILING,      /* the claim's number; it says more than it may */
+        EXPLAIN_LIMIT_ABSENT, EXPLAIN_LIMIT_UNUSABLE,    /* the window's own: there is no claim, or no whole number */
+        EXPLAIN_LIMIT_UNKNOWN,                           /* the claim was not logged */
+    } from;
+    struct tg_slice said;                                /* the claim, as JSON; ptr NULL: there is none */
+};
+struct explain_key {                                     /* by what the tier counts this caller */
+    enum tg_limit_by by;
+    bool unknown;                                        /* the claim that says it was not logged */
+    bool fell_back;                                      /* by subject, since the token has no such claim */
+    struct tg_slice claim;                               /* its value; ptr NULL: none */
+};
 struct log_line;
 struct explain_result {
     const struct explain_request *request;
@@ -57,6 +74,7 @@ struct explain_result {
     const struct tg_route *route;                        /* NULL: none */
     const struct tg_refusal_row *refusal;                /* NULL: it is allowed */
     const char *stopped;                                 /* why it is over before the policy; NULL: it is not */
+    const char *advice;                                  /* what to do about that; NULL: it is said elsewhere */
     unsigned status;
     const struct tg_facts *facts;                        /* NULL: it was over before anybody was asked */
     const char *identity_from;                           /* "token", "claims", "log"; NULL: there is none */
@@ -70,8 +88,12 @@ struct explain_result {
     bool scopes_unknown;                                 /* what the token was granted was not logged */
     bool reads_body;                                     /* a policy asks what the content calls */
     const char *body_problem;                            /* why it cannot be told; NULL: it can */
+    const struct tg_tiers *tiers, *general;              /* that count on this route, and where none of a route do;
+                                                            NULL: nobody asked yet */
     const struct tg_tier *tier;                          /* NULL: not counted */
     bool tier_unknown;                                   /* it depends on what was not logged */
+    struct explain_window windows[TG_TIER_WINDOWS];      /* of the tier, in its order */
+    struct explain_key key;
     const struct tg_program *program;
     bool judged;
     struct tg_verdict verdict;
@@ -99,8 +121,10 @@ bool explain_find_route(struct explain_result *r, int port, struct tg_arena *are
  * r->route. *out: the claims that were verified, for the caller to free; NULL: nobody, or the result is stopped.
  */
 void explain_token(struct explain_result *r, struct tg_slice token, struct tg_arena *arena, struct tg_claims **out);
-/* The tier of r->facts. */
-void explain_find_tier(struct explain_result *r);
+/* The tier of r->facts on r->route, with its limits and whose counter it is. */
+void explain_find_tier(struct explain_result *r, struct tg_arena *arena);
+/* The same by r->tiers and r->general, without a configuration. */
+void explain_find_limits(struct explain_result *r, struct tg_arena *arena);
 
 enum explain_scopes {
     EXPLAIN_SCOPES_NOT_ASKED, EXPLAIN_SCOPES_GRANTED,
@@ -133,8 +157,16 @@ void explain_print_json(const struct explain_result *r, struct tg_buf *out); /* 
 void explain_fold(struct tg_slice text, unsigned width, struct tg_buf *out);
 /* As text to a terminal or a pipe, or as one line of JSON; returns an exit code. */
 int explain_put(const struct explain_result *r, bool json);
-/* "subject u1 of https://idp.example.com", "address 192.0.2.1" */
+/* "subject u1 of https://idp.example.com", "address 192.0.2.1", "claim org acme", "route api, all callers together" */
 void explain_counter(const struct explain_result *r, struct tg_buf *out);
+/* "1000 requests in 1m, sliding, as claim quota says" */
+void explain_limit(const struct explain_window *w, struct tg_buf *out);
+/* Whether a claim that is known says 0: then every request is one too many. */
+bool explain_admits_nobody(const struct explain_result *r);
+/* Whether the counter is another than on routes without `rate_limits`. */
+bool explain_is_own_tier(const struct explain_result *r);
+/* r->tier as an object, or null. */
+void explain_tier_json(const struct explain_result *r, struct tg_buf *out);
 /* One sentence without an end: why the verdict is what it is. */
 void explain_because(const struct tg_verdict *verdict, const struct tg_trace_node *trace, struct tg_buf *out);
 

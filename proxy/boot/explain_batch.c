@@ -2,7 +2,7 @@
  * explain_batch - one decision a line, for tests of policies and for comparing with other implementations.
  *
  * A line is {ppl | ppl_yaml | policies | route, request}. Each gives exactly one line, whatever it is; nothing of one
- * line is seen by the next.
+ * line is seen by the next. Of a route with `rate_limits` it tells the tier too.
  */
 #include "base/json.h"
 #include "base/log.h"
@@ -20,6 +20,7 @@ struct answer {
     unsigned status;
     tg_reasons reasons;
     struct tg_buf error;                                 /* empty: none */
+    struct tg_buf tier;                                  /* as in --json; empty: the line says nothing of limits */
 };
 struct line {
     struct tg_tree *tree, *yaml;
@@ -27,6 +28,7 @@ struct line {
     struct tg_arena arena;
     struct tg_problems problems;
     struct written_request written;
+    struct tg_tiers general, tiers;                      /* of a route with rate_limits */
 };
 
 /* ---- the policy ---- */
@@ -90,6 +92,12 @@ static enum tg_status compile_route(struct line *l, const cJSON *node, const str
     if (!l->route)
         return first_problem(l, err);
     *out = l->route->policy;
+    if (!l->route->rate_limits)
+        return TG_OK;
+    tg_tiers_read(l->tree, NULL, &l->arena, &l->general, NULL, &l->problems);
+    if (!tg_tiers_read_route(l->tree, l->route->rate_limits, "route.rate_limits", l->route->name, &l->general,
+                             &l->arena, &l->tiers, &l->problems))
+        return first_problem(l, err);
     return TG_OK;
 }
 
@@ -115,6 +123,19 @@ static enum tg_status read_policy(struct line *l, const struct tg_program **out,
 }
 
 /* ---- one line ---- */
+
+static void tell_tier(struct line *l, const struct tg_facts *facts, struct tg_buf *out)
+{
+    struct explain_result r = {.request = &l->written.request, .facts = facts, .route = l->route,
+                               .tiers = &l->tiers, .general = &l->general};
+
+    if (!l->route || !l->route->rate_limits)
+        return;
+    if (l->written.claims)
+        tg_json_str(tg_json_get(tg_claims_json(l->written.claims), "iss"), &r.issuer);
+    explain_find_limits(&r, &l->arena);
+    explain_tier_json(&r, out);
+}
 
 /* Before any policy is asked. */
 static void refuse(struct answer *answer, unsigned status, const struct tg_err *err)
@@ -150,6 +171,7 @@ static enum tg_status judge(struct line *l, struct tg_slice text, unsigned numbe
     explain_facts(&l->written.request, &facts);
     if (l->written.claims)
         explain_identity(l->written.claims, &facts);
+    tell_tier(l, &facts, &answer->tier);
     if (tg_ppl_reads_fact(program, TG_FACT_MCP_TOOL) &&
         explain_body(l->written.body, &l->arena, &facts, err) != TG_OK) {
         refuse(answer, 400, err);
@@ -176,6 +198,10 @@ static void write_answer(const struct answer *answer, struct tg_buf *out)
         tg_log_json_string(out, tg_buf_slice(&answer->error));
     else
         tg_buf_adds(out, "null");
+    if (answer->tier.len > 0) {
+        tg_buf_adds(out, ",\"tier\":");
+        tg_buf_add_slice(out, tg_buf_slice(&answer->tier));
+    }
     tg_buf_adds(out, "}\n");
 }
 
@@ -192,6 +218,7 @@ static void answer_line(struct tg_slice text, bool too_long, unsigned number, st
         tg_buf_adds(&answer.error, err.text[0] ? err.text : "the line cannot be read");
     write_answer(&answer, out);
     tg_buf_fini(&answer.error);
+    tg_buf_fini(&answer.tier);
     written_request_fini(&l->written);
     tg_problems_fini(&l->problems);
     tg_route_fini(l->route);

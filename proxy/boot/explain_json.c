@@ -2,8 +2,10 @@
  * explain_json - what was found, for programs: one object, every member always there.
  */
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "explain.h"
+#include "limit_words.h"
 #include "log_line.h"
 
 /* A name with its comma, unless it is an object's first. */
@@ -97,22 +99,92 @@ static void identity(struct tg_buf *out, const struct explain_result *r)
     tg_buf_adds(out, "}");
 }
 
-static void tier(struct tg_buf *out, const struct explain_result *r)
+/* ---- what counts it ---- */
+
+static void limit_claim(struct tg_buf *out, const struct explain_window *w)
+{
+    static const char *const used[] = {
+        [EXPLAIN_LIMIT_CLAIM] = "claim",       [EXPLAIN_LIMIT_CEILING] = "ceiling",
+        [EXPLAIN_LIMIT_ABSENT] = "absent",     [EXPLAIN_LIMIT_UNUSABLE] = "unusable",
+        [EXPLAIN_LIMIT_UNKNOWN] = "unknown",
+    };
+
+    member(out, "limit_claim");
+    if (w->from == EXPLAIN_LIMIT_FIXED) {
+        tg_buf_adds(out, "null");
+        return;
+    }
+    tg_buf_adds(out, "{");
+    text(out, "claim", w->window->claim);
+    text(out, "value", w->said);
+    number(out, "ceiling", w->window->ceiling);
+    words(out, "used", used[w->from]);
+    tg_buf_adds(out, "}");
+}
+
+static void windows(struct tg_buf *out, const struct explain_result *r)
+{
+    member(out, "windows");
+    tg_buf_adds(out, "[");
+    for (size_t i = 0; i < r->tier->window_count; i++) {
+        const struct explain_window *w = &r->windows[i];
+
+        tg_buf_adds(out, i ? ",{" : "{");
+        text(out, "name", w->window->name);
+        number(out, "limit", w->limit);
+        number(out, "window_s", w->window->length_s);
+        words(out, "algorithm", w->window->sliding ? "sliding" : "fixed");
+        yes_no(out, "enforced", !w->window->shadow);
+        limit_claim(out, w);
+        tg_buf_adds(out, "}");
+    }
+    tg_buf_adds(out, "]");
+}
+
+static void key(struct tg_buf *out, const struct explain_result *r)
+{
+    bool by_claim = r->tier->by == TG_BY_CLAIM;
+
+    words(out, "key", r->key.unknown ? NULL : tg_limit_by_name(r->key.by));
+    text(out, "key_claim", by_claim ? r->tier->by_claim : (struct tg_slice){NULL, 0});
+    text(out, "key_value", by_claim ? r->key.claim : (struct tg_slice){NULL, 0});
+}
+
+static void store(struct tg_buf *out, const struct explain_result *r)
+{
+    struct tg_buf url = {0};
+    bool shared = r->config && limit_store_words(&r->config->limits, &url);
+
+    words(out, "counter", shared ? "redis" : "memory");
+    text(out, "store", shared ? tg_buf_slice(&url) : (struct tg_slice){NULL, 0});
+    words(out, "when_store_fails", !shared ? NULL : r->config->limits.store_fails_deny ? "deny" : "local");
+    tg_buf_fini(&url);
+}
+
+void explain_tier_json(const struct explain_result *r, struct tg_buf *out)
 {
     struct tg_buf counter = {0};
+    size_t first = 0;                                    /* of those that are enforced, if any is */
 
-    member(out, "tier");
     if (!r->tier) {
         tg_buf_adds(out, "null");
         return;
     }
+    while (first + 1 < r->tier->window_count && r->tier->windows[first].shadow)
+        first++;
+    if (r->tier->windows[first].shadow)
+        first = 0;
     explain_counter(r, &counter);
     tg_buf_adds(out, "{");
     text(out, "name", r->tier->name);
-    number(out, "limit", r->tier->limit);
-    number(out, "window_s", r->tier->window_s);
-    yes_no(out, "enforced", !r->config->tiers.shadow);
+    yes_no(out, "own", explain_is_own_tier(r));
+    number(out, "limit", r->windows[first].limit);
+    number(out, "window_s", r->tier->windows[first].length_s);
+    yes_no(out, "enforced", !tg_tier_is_shadow(r->tier));
+    windows(out, r);
     text(out, "counts", tg_buf_slice(&counter));
+    key(out, r);
+    store(out, r);
     tg_buf_adds(out, "}");
     tg_buf_fini(&counter);
 }
@@ -209,6 +281,15 @@ static void logged_shadow(struct tg_buf *out, const struct log_line *l)
     tg_buf_adds(out, "}");
 }
 
+static void shadow_limited(struct tg_buf *out, const struct log_line *l)
+{
+    member(out, "shadow_limited");
+    if (l->shadow_limited)
+        tg_json_print(out, l->shadow_limited);
+    else
+        tg_buf_adds(out, "null");
+}
+
 static void logged(struct tg_buf *out, const struct explain_result *r)
 {
     static const char *const compared[] = {[EXPLAIN_NOT_COMPARED] = NULL, [EXPLAIN_EQUAL] = "equal",
@@ -229,6 +310,10 @@ static void logged(struct tg_buf *out, const struct explain_result *r)
     text(out, "tier", l->tier);
     number(out, "limit", l->limit);
     number(out, "remaining", l->remaining);
+    text(out, "limit_key", l->limit_key);
+    text(out, "window", l->window);
+    text(out, "counter", l->counter);
+    shadow_limited(out, l);
     text(out, "policy_set", l->policy_set);
     text(out, "key_set", l->key_set);
     yes_no(out, "facts", l->has_facts);
@@ -253,7 +338,8 @@ void explain_print_json(const struct explain_result *r, struct tg_buf *out)
     text(out, "bound", r->bound);
     text(out, "scopes_required", r->scopes);
     text(out, "scopes_lacking", r->scopes_lacking);
-    tier(out, r);
+    member(out, "tier");
+    explain_tier_json(r, out);
     tool(out, r);
     member(out, "policies");
     tg_trace_json(r->trace, out);
@@ -266,6 +352,7 @@ void explain_print_json(const struct explain_result *r, struct tg_buf *out)
     text(out, "explanation", r->explanation);
     text(out, "remediation", r->remediation);
     words(out, "error", r->stopped);
+    words(out, "advice", r->advice);
     because(out, r);
     answer(out, r);
     tg_buf_adds(out, "}");

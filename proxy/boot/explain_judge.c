@@ -31,7 +31,7 @@ bool explain_find_route(struct explain_result *r, int port, struct tg_arena *are
     return true;
 }
 
-/* ---- the tier ---- */
+/* ---- what is known ---- */
 
 /* Identity criteria are known without an identity. */
 static bool claims_known(const struct tg_fact_set *reads, const struct tg_fact_set *known)
@@ -48,66 +48,6 @@ bool explain_all_known(const struct tg_fact_set *reads, const struct tg_facts *f
     if (!facts->known)
         return true;
     return (reads->facts & ~facts->known->facts) == 0 && (!facts->identity || claims_known(reads, facts->known));
-}
-
-/* The first whose `when` holds; none that stands before it may hang on what is not known. */
-static const struct tg_tier *pick_tier(const struct explain_result *r, bool *unknown)
-{
-    const struct tg_tiers *tiers = &r->config->tiers;
-    struct tg_arena scratch;
-
-    if (!r->facts->known)
-        return tg_tiers_pick(tiers, r->facts);
-    tg_arena_init(&scratch, NULL, 0);
-    for (size_t i = 0; i < tiers->count && !*unknown; i++) {
-        const struct tg_program *when = tiers->items[i].when;
-
-        *unknown = when && !explain_all_known(tg_ppl_reads(&when, 1, NULL, 0, &scratch), r->facts);
-        if (!*unknown && (!when || tg_ppl_holds(when, r->facts))) {
-            tg_arena_fini(&scratch);
-            return &tiers->items[i];
-        }
-    }
-    tg_arena_fini(&scratch);
-    return NULL;
-}
-
-void explain_find_tier(struct explain_result *r)
-{
-    const struct tg_tiers *tiers = &r->config->tiers;
-
-    if (!tiers->off)
-        r->tier = r->facts->identity ? pick_tier(r, &r->tier_unknown) : &tiers->unauthenticated;
-}
-
-/* IPv6 addresses are counted by their first 64 bits. */
-static void add_address(const struct tg_ip *ip, struct tg_buf *out)
-{
-    struct tg_ip shown = *ip;
-    char text[TG_IP_TEXT];
-
-    if (ip->family == 0) {
-        tg_buf_adds(out, "the client's address");
-        return;
-    }
-    if (ip->family == 6)
-        memset(shown.bytes + 8, 0, 8);
-    tg_ip_format(&shown, text);
-    tg_buf_addf(out, "address %s%s", text, ip->family == 6 ? "/64" : "");
-}
-
-void explain_counter(const struct explain_result *r, struct tg_buf *out)
-{
-    if (!r->facts->identity) {
-        add_address(&r->facts->source_ip, out);
-        return;
-    }
-    tg_buf_adds(out, "subject ");
-    tg_trace_clean(out, r->facts->user, 200);
-    if (r->issuer.len > 0) {
-        tg_buf_adds(out, " of ");
-        tg_trace_clean(out, r->issuer, 200);
-    }
 }
 
 /* ---- the policies ---- */

@@ -3,7 +3,9 @@
  * with the reason in words.
  */
 #include "base/clock.h"
+#include "base/json.h"
 #include "explain.h"
+#include "limit_words.h"
 #include "log_line.h"
 #include "terminal.h"
 
@@ -236,6 +238,76 @@ static void text_demands(const struct painter *p, const struct explain_result *r
     tg_buf_adds(p->out, "\n");
 }
 
+/* A single limit stands beside the name, several each on a line. */
+static void text_tier_name(const struct painter *p, const struct explain_result *r)
+{
+    clean(p, r->tier->name);
+    if (explain_is_own_tier(r))
+        tg_buf_adds(p->out, " (of this route)");
+    tg_buf_adds(p->out, ": ");
+    if (r->tier->window_count == 1)
+        explain_limit(&r->windows[0], p->out);
+    else
+        tg_buf_addf(p->out, "%zu limits at once", r->tier->window_count);
+}
+
+static void text_logged_tier(const struct painter *p, const struct log_line *l)
+{
+    tg_buf_adds(p->out, "; logged: ");
+    clean(p, l->tier);
+    if (tg_slice_eq(l->refused, tg_slice_str(tg_refusals[TG_REFUSE_NO_COUNTER].name))) {
+        tg_buf_adds(p->out, ", not counted");
+        return;
+    }
+    tg_buf_addf(p->out, ", %lld of %lld left", (long long)l->remaining, (long long)l->limit);
+    if (l->window.len > 0) {
+        tg_buf_adds(p->out, " of ");
+        clean(p, l->window);
+    }
+}
+
+static void text_limits(const struct painter *p, const struct explain_result *r)
+{
+    for (size_t i = 0; i < r->tier->window_count; i++) {
+        label(p, "limit");
+        explain_limit(&r->windows[i], p->out);
+        tg_buf_adds(p->out, "\n");
+    }
+}
+
+/* What the files say, and what the line says was otherwise. */
+static void text_where(const struct painter *p, const struct explain_result *r)
+{
+    const struct log_line *l = r->logged;
+
+    tg_buf_adds(p->out, "; in ");
+    if (!limit_store_words(&r->config->limits, p->out))
+        tg_buf_adds(p->out, "memory");
+    else if (r->config->limits.store_fails_deny)
+        tg_buf_adds(p->out, "; while that is away nobody is admitted");
+    else
+        tg_buf_adds(p->out, ", or in memory while that is away");
+    if (l && tg_slice_eq(l->counter, TG_S("local")))
+        paint(p, YELLOW, "; logged: in memory, as the store was away");
+}
+
+static void text_shadow_limited(const struct painter *p, const struct log_line *l)
+{
+    const cJSON *name;
+    struct tg_slice text;
+    size_t n = 0;
+
+    label(p, "shadow");
+    paint(p, YELLOW, "limits that are not enforced were used up: ");
+    cJSON_ArrayForEach(name, l->shadow_limited) {
+        if (!tg_json_str(name, &text))
+            continue;
+        tg_buf_adds(p->out, n++ ? ", " : "");
+        clean(p, text);
+    }
+    tg_buf_adds(p->out, "; enforced, they would have answered 429\n");
+}
+
 static void text_tier(const struct painter *p, const struct explain_result *r)
 {
     const struct log_line *l = r->logged;
@@ -243,22 +315,22 @@ static void text_tier(const struct painter *p, const struct explain_result *r)
     if (!r->tier && !r->tier_unknown)
         return;
     label(p, "tier");
-    if (r->tier_unknown) {
+    if (r->tier_unknown)
         tg_buf_adds(p->out, "(not logged what it hangs on)");
-    } else {
-        clean(p, r->tier->name);
-        tg_buf_addf(p->out, ": %u requests in %u s%s", r->tier->limit, r->tier->window_s,
-                    r->config->tiers.shadow ? ", counted and not enforced" : "");
-    }
-    if (l && l->tier.len > 0 && l->remaining >= 0) {
-        tg_buf_adds(p->out, "; logged: ");
-        clean(p, l->tier);
-        tg_buf_addf(p->out, ", %lld of %lld left", (long long)l->remaining, (long long)l->limit);
-    }
+    else
+        text_tier_name(p, r);
+    if (l && l->tier.len > 0 && l->remaining >= 0)
+        text_logged_tier(p, l);
     tg_buf_adds(p->out, "\n");
+    if (r->tier && r->tier->window_count > 1)
+        text_limits(p, r);
     label(p, "counts");
     explain_counter(r, p->out);
+    if (r->tier)
+        text_where(p, r);
     tg_buf_adds(p->out, "\n");
+    if (l && l->shadow_limited)
+        text_shadow_limited(p, l);
 }
 
 static void text_content(const struct painter *p, const struct explain_result *r)
@@ -458,6 +530,7 @@ void explain_print_text(const struct explain_result *r, bool colour, struct tg_b
     }
     text_decision(&p, r);
     text_answer(&p, r);
+    line(&p, "do", tg_slice_str(r->advice ? r->advice : ""));
     if (r->logged)
         text_logged_status(&p, r);
     else

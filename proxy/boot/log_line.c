@@ -330,12 +330,18 @@ static void read_rest(struct log_line *l)
     l->error = text_of(l->json, "error");
     l->policy = text_of(l->json, "policy");
     l->tier = text_of(l->json, "tier");
+    l->limit_key = text_of(l->json, "limit_key");
+    l->window = text_of(l->json, "window");
+    l->counter = text_of(l->json, "counter");
     l->policy_set = text_of(l->json, "policy_set");
     l->key_set = text_of(l->json, "key_set");
     l->bound = text_of(l->json, "bound");
     l->limit = number_of(l->json, "limit");
     l->remaining = number_of(l->json, "remaining");
     l->tls = text_of(l->json, "tls_version").ptr != NULL;
+    l->shadow_limited = tg_json_get(l->json, "shadow_limited");
+    if (!cJSON_IsArray(l->shadow_limited) || !l->shadow_limited->child)
+        l->shadow_limited = NULL;
 }
 
 /* The object of a line; what others put before it may have braces of its own. NULL: there is none. */

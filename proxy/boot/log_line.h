@@ -20,7 +20,8 @@ struct log_line {
     bool has_facts;                                      /* access_log.facts was on */
     bool tls;                                            /* the client spoke TLS with tollgate */
     struct tg_slice request_id, route, provider, issuer, token_refused, refused, error, policy, tier, policy_set,
-                    key_set, bound;                      /* ptr NULL: not said */
+                    key_set, bound, limit_key, window, counter; /* ptr NULL: not said */
+    const cJSON *shadow_limited;                         /* names of limits that would have refused it; NULL: none */
     struct tg_slice client_cert;                         /* "valid", "missing", "invalid: why"; ptr NULL: not asked */
     struct tg_slice decision;                            /* allow | deny | unauthenticated | limit | none */
     bool judged;                                         /* policies were asked: allow, deny, or unauthenticated by

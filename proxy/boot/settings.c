@@ -441,7 +441,7 @@ static void read_all(struct loading *l)
     read_pats(l);
     read_routes(l);
     settings_read_signing(l->tree, root, c, l->problems);
-    tg_tiers_read(l->tree, root->rate_limits, l->arena, &c->tiers, l->problems);
+    settings_read_limits(l->tree, root->rate_limits, c, l->problems);
     settings_read_facts(l->tree, root, &l->access_log, c, l->problems);
 }
 
@@ -542,6 +542,12 @@ void tg_settings_fini(struct tg_settings *s)
     *s = (struct tg_settings){0};
 }
 
+/* What is off says nothing of the counters: they stay as they are. */
+static bool same_counters(const struct tg_config *old, const struct tg_config *now)
+{
+    return now->tiers.off || old->limits.max_keys == now->limits.max_keys;
+}
+
 const char *tg_settings_differs(const struct tg_settings *old, const struct tg_settings *now)
 {
     bool same = old->addresses.count == now->addresses.count;
@@ -554,6 +560,8 @@ const char *tg_settings_differs(const struct tg_settings *old, const struct tg_s
         return "health_address";
     if (old->workers != now->workers)
         return "workers";
+    if (!same_counters(old->config, now->config))
+        return "rate_limits.max_keys";
     if (!tg_slice_eq(old->state_dir, now->state_dir))
         return "state_dir";
     if (!tg_slice_eq(old->access_log_output, now->access_log_output))

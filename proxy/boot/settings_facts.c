@@ -34,59 +34,95 @@ static bool asks_for_scopes(const struct tg_config *c, const struct tg_route *ro
     return route->required_scopes.count > 0;
 }
 
-/* The claims that the log is told to hold, and those that hold scopes. */
-static const struct tg_slice *with_scopes(struct tg_config *c, const struct tg_strings *claims)
+/* The claims of one route: those that the log is told to hold, those that hold scopes, those that tiers count by. */
+static size_t name_claims(const struct tg_config *c, const struct tg_route *route, const struct tg_strings *claims,
+                          const struct tg_tiers *tiers, struct tg_slice *out)
 {
-    struct tg_slice *all = TG_ARENA_ARRAY(&c->arena, struct tg_slice, claims->count + SCOPE_CLAIMS);
+    size_t n = 0;
 
     for (size_t i = 0; i < claims->count; i++)
-        all[i] = claims->items[i];
-    all[claims->count] = TG_S("scope");
-    all[claims->count + 1] = TG_S("scp");
-    return all;
+        out[n++] = claims->items[i];
+    if (asks_for_scopes(c, route)) {
+        out[n++] = TG_S("scope");
+        out[n++] = TG_S("scp");
+    }
+    for (size_t i = 0; !tiers->off && i < tiers->count; i++) {
+        const struct tg_tier *tier = &tiers->items[i];
+
+        if (tier->by == TG_BY_CLAIM)
+            out[n++] = tier->by_claim;
+        for (size_t k = 0; k < tier->window_count; k++)
+            if (tier->windows[k].claim.len)
+                out[n++] = tier->windows[k].claim;
+    }
+    return n;
 }
 
-/* The tiers are asked before the route's policies, by whatever route a request came. */
-static void know_reads(struct tg_config *c, const struct tg_strings *claims)
+/* The tiers are asked before the route's policies. */
+static void know_reads_of(struct tg_config *c, struct tg_route *route, const struct tg_strings *claims)
 {
-    size_t count = c->tiers.off ? 0 : c->tiers.count;
+    const struct tg_tiers *tiers = tg_config_tiers(c, route);
+    size_t count = tiers->off ? 0 : tiers->count, named;
     const struct tg_program **programs = TG_NEW_ARRAY(const struct tg_program *, count + 2);
-    const struct tg_slice *named = with_scopes(c, claims);
+    struct tg_slice *names =
+        TG_NEW_ARRAY(struct tg_slice, claims->count + SCOPE_CLAIMS + count * (1 + TG_TIER_WINDOWS));
 
+    programs[0] = route->policy;
+    programs[1] = route->shadow;
     for (size_t i = 0; i < count; i++)
-        programs[2 + i] = c->tiers.items[i].when;
-    for (size_t i = 0; i < tg_routes_count(c->routes); i++) {
-        struct tg_route *route = tg_routes_at(c->routes, i);
-
-        programs[0] = route->policy;
-        programs[1] = route->shadow;
-        route->reads = tg_ppl_reads(programs, count + 2, named,
-                                    claims->count + (asks_for_scopes(c, route) ? SCOPE_CLAIMS : 0), &c->arena);
-    }
+        programs[2 + i] = tiers->items[i].when;
+    named = name_claims(c, route, claims, tiers, names);
+    route->reads = tg_ppl_reads(programs, count + 2, names, named, &c->arena);
     free(programs);
+    free(names);
 }
 
 /* ---- what decides ---- */
 
+static void add_window(struct tg_buf *out, const struct tg_window *w)
+{
+    tg_buf_addf(out, " %u/%u %s %s", w->limit, w->length_s, w->sliding ? "sliding" : "fixed",
+                w->shadow ? "shadow" : "enforce");
+    if (w->claim.len) {
+        tg_json_add_string(out, w->claim);
+        tg_buf_addf(out, "<=%u", w->ceiling);
+    }
+}
+
 static void add_tier(struct tg_buf *out, const struct tg_tier *tier)
 {
     tg_json_add_string(out, tier->name);
-    tg_buf_addf(out, ":%u/%u\n", tier->limit, tier->window_s);
+    tg_buf_adds(out, tg_limit_by_name(tier->by));
+    tg_json_add_string(out, tier->by_claim);
+    for (size_t i = 0; i < tier->window_count; i++)
+        add_window(out, &tier->windows[i]);
+    tg_buf_addc(out, '\n');
 }
 
 /* By their values, since defaults are of no document, and as written, for what `when` asks. */
 static void add_tiers(struct tg_buf *out, const struct tg_tiers *tiers, const cJSON *node)
 {
     if (tiers->off) {
-        tg_buf_adds(out, "tiers:off\n");
+        tg_buf_adds(out, "off\n");
         return;
     }
-    tg_buf_addf(out, "tiers:%s\n", tiers->shadow ? "shadow" : "enforce");
     for (size_t i = 0; i < tiers->count; i++)
         add_tier(out, &tiers->items[i]);
     add_tier(out, &tiers->unauthenticated);
     if (tg_json_get(node, "tiers"))
         tg_json_print(out, tg_json_get(node, "tiers"));
+}
+
+static void add_all_tiers(struct tg_buf *out, const struct tg_config *c, const cJSON *node)
+{
+    tg_buf_adds(out, "tiers:");
+    add_tiers(out, &c->tiers, node);
+    for (size_t i = 0; c->route_tiers && i < tg_routes_count(c->routes); i++) {
+        if (!c->route_tiers[i])
+            continue;
+        tg_buf_addf(out, "\ntiers of route %zu:", i);
+        add_tiers(out, c->route_tiers[i], tg_routes_at(c->routes, i)->rate_limits);
+    }
 }
 
 static void add_providers(struct tg_buf *out, const struct tg_providers *providers)
@@ -111,7 +147,7 @@ static void make_policy_set(struct tg_config *c, const cJSON *rate_limits)
     struct tg_buf text = {0};
 
     tg_buf_addf(&text, "routes:%s\n", tg_routes_digest(c->routes));
-    add_tiers(&text, &c->tiers, rate_limits);
+    add_all_tiers(&text, c, rate_limits);
     add_providers(&text, &c->providers);
     tg_buf_addf(&text, "client_ca:%d deny_invalid_certificate:%d\n", d->client_ca, d->deny_invalid_certificate);
     tg_sha256(tg_buf_slice(&text), digest);
@@ -128,6 +164,7 @@ void settings_read_facts(const struct tg_tree *tree, const struct root_text *roo
     check_claims(tree, node ? node : tree->root, &text->claims, problems);
     if (!config->routes)                                 /* there were errors */
         return;
-    know_reads(config, &text->claims);
+    for (size_t i = 0; i < tg_routes_count(config->routes); i++)
+        know_reads_of(config, tg_routes_at(config->routes, i), &text->claims);
     make_policy_set(config, root->rate_limits);
 }

@@ -4,6 +4,8 @@
 #include "settings_tables.h"
 #include <stdio.h>
 
+#define ROUTE_LIMITS "routes[].rate_limits"
+
 static const char *const kind_names[] = {
     [TG_SET_BOOL] = "true|false", [TG_SET_COUNT] = "number",      [TG_SET_SIZE] = "size",
     [TG_SET_DURATION] = "duration", [TG_SET_STRING] = "text",     [TG_SET_ENUM] = "choice",
@@ -19,8 +21,8 @@ const char *settings_kind_name(const struct tg_setting *row)
         {"upstream", "URL or section"}, {"jwt_claims_headers", "mapping or list"}, {"policy", "PPL"}, {"ppl", "PPL"},
         {"when", "list of criteria"}, {"jwks", "JWK set"}, {"allowed_idp_claims", "mapping"},
         {"rate_limits", "section or off"}, {"resource_metadata", "true or section"},
-        {"policies", "list"}, {"routes", "list"}, {"tiers", "list"}, {"identity_providers", "mapping"},
-        {"certificates", "list"},
+        {"policies", "list"}, {"routes", "list"}, {"tiers", "list"}, {"windows", "list"},
+        {"identity_providers", "mapping"}, {"certificates", "list"},
     };
 
     for (size_t i = 0; row->kind == TG_SET_NODE && i < ARRAY_LEN(nodes); i++)
@@ -33,11 +35,12 @@ const struct tg_settings_section *settings_section_of(const struct tg_settings_s
                                                       const struct tg_setting *row)
 {
     char plain[96], list[96], named[96];
-    const char *dot = section->place[0] ? "." : "";
+    const char *at = strcmp(section->place, ROUTE_LIMITS) == 0 ? "rate_limits" : section->place; /* the same tiers */
+    const char *dot = at[0] ? "." : "";
 
-    snprintf(plain, sizeof plain, "%s%s%s", section->place, dot, row->name);
-    snprintf(list, sizeof list, "%s%s%s[]", section->place, dot, row->name);
-    snprintf(named, sizeof named, "%s%s%s.NAME", section->place, dot, row->name);
+    snprintf(plain, sizeof plain, "%s%s%s", at, dot, row->name);
+    snprintf(list, sizeof list, "%s%s%s[]", at, dot, row->name);
+    snprintf(named, sizeof named, "%s%s%s.NAME", at, dot, row->name);
     for (size_t i = 0; row->kind == TG_SET_NODE && i < tg_settings_section_count; i++) {
         const char *place = tg_settings_sections[i].place;
 

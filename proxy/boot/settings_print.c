@@ -18,7 +18,8 @@ struct printing {
 enum masked {
     MASK_NONE,                                           /* but for the user part of a URL, which is never shown */
     MASK_VALUES,                                         /* every text below */
-    MASK_KEY,                                            /* private members of JWKs */
+    MASK_KEY,                                            /* private members of JWKs, which may be one text */
+    MASK_MEMBER,                                         /* of such a JWK: private ones, and what may hold another */
     MASK_QUERY,                                          /* of a URL: "?key=..." */
     MASK_USER,                                           /* of a URL, as far as it could reach: "u:p/w@host" */
 };
@@ -127,21 +128,25 @@ static bool has_private_member(const cJSON *node)
     return false;
 }
 
-/* A JWK set as a block of text. */
-static bool is_private_text(struct tg_slice text)
+/* A JWK set as a block of text; `member`: of a JWK, which is a plain word or a number in base64. */
+static bool is_private_text(struct tg_slice text, bool member)
 {
     cJSON *set = NULL;
-    bool private = tg_json_parse(text, NULL, &set, NULL) != TG_OK || has_private_member(set);
+    bool private;
 
+    if (member && (text.len == 0 || !memchr(text.ptr, '{', text.len)))
+        return false;
+    private = tg_json_parse(text, NULL, &set, NULL) != TG_OK || has_private_member(set);
     cJSON_Delete(set);
     return private;
 }
 
 static void add_scalar(struct tg_buf *out, const cJSON *node, enum masked masked)
 {
+    bool key = masked == MASK_KEY || masked == MASK_MEMBER;
     struct tg_slice text;
 
-    if (masked == MASK_VALUES || (masked == MASK_KEY && tg_json_str(node, &text) && is_private_text(text)))
+    if (masked == MASK_VALUES || (key && tg_json_str(node, &text) && is_private_text(text, masked == MASK_MEMBER)))
         tg_buf_adds(out, "\"" MASK "\"");
     else if (tg_json_str(node, &text))
         add_text(out, text, masked);
@@ -170,11 +175,13 @@ static enum masked mask_below(const char *name, enum masked masked)
         const char *name;
         enum masked masked;
     } rows[] = {{"set_request_headers", MASK_VALUES}, {"jwks", MASK_KEY}, {"jwks_url", MASK_QUERY},
-                {"proxy", MASK_USER}};
+                {"proxy", MASK_USER}, {"store", MASK_USER}};
 
     for (size_t i = 0; masked == MASK_NONE && i < ARRAY_LEN(rows); i++)
         if (strcmp(name, rows[i].name) == 0)
             return rows[i].masked;
+    if (masked == MASK_KEY)
+        return MASK_MEMBER;
     return masked == MASK_NONE && is_secret(name) ? MASK_VALUES : masked;
 }
 
@@ -184,7 +191,7 @@ static void add_member(struct tg_buf *out, const cJSON *member, unsigned depth, 
 {
     add_quoted(out, tg_slice_str(member->string));
     tg_buf_adds(out, ":");
-    if (masked == MASK_KEY && is_private_member(member->string))
+    if ((masked == MASK_KEY || masked == MASK_MEMBER) && is_private_member(member->string))
         tg_buf_adds(out, " \"" MASK "\"\n");
     else
         add_node(out, member, depth, mask_below(member->string, masked));
@@ -277,6 +284,19 @@ static bool needs_saying(const struct tg_settings_section *section)
     return false;
 }
 
+/* Behind "name:". */
+static void print_mapping(struct printing *p, const struct tg_settings_section *section, const cJSON *node,
+                          unsigned depth)
+{
+    struct tg_buf inner = {0};
+    struct printing inside = {&inner, p->settings};
+
+    print_section(&inside, section, node, depth + 1);
+    tg_buf_adds(p->out, inner.len ? "\n" : " {}\n");
+    tg_buf_add_slice(p->out, tg_buf_slice(&inner));
+    tg_buf_fini(&inner);
+}
+
 static void print_row(struct printing *p, const struct tg_settings_section *section, const struct tg_setting *row,
                       const cJSON *node, unsigned depth)
 {
@@ -291,8 +311,7 @@ static void print_row(struct printing *p, const struct tg_settings_section *sect
     if (section->place[0] == '\0' && strcmp(row->name, "workers") == 0) {
         tg_buf_addf(p->out, " %llu\n", (unsigned long long)p->settings->workers);
     } else if (inner && !is_list_section(inner) && (!said || cJSON_IsObject(value))) {
-        tg_buf_adds(p->out, "\n");
-        print_section(p, inner, value, depth + 1);
+        print_mapping(p, inner, value, depth);
     } else if (inner && is_list_section(inner) && is_nested(value)) {
         print_elements(p, inner, value, depth + 1);
     } else if (row->flags & TG_SET_SECRET) {
@@ -317,20 +336,33 @@ static void print_default_tiers(struct printing *p, unsigned depth)
         const struct tg_tier *t = i < tiers->count ? &tiers->items[i] : &tiers->unauthenticated;
 
         indent(p->out, depth + 1);
-        tg_buf_addf(p->out, "- {name: " TG_S_FMT ", limit: %u, window: %us%s}\n", TG_S_ARG(t->name), t->limit,
-                    t->window_s,
+        tg_buf_addf(p->out, "- {name: " TG_S_FMT ", limit: %u, window: %us%s}\n", TG_S_ARG(t->name),
+                    t->windows[0].limit, t->windows[0].length_s,
                     t->when ? ", when: [{claim/plan: enterprise}]" : "");
     }
 }
 
+/* What is said of a store means nothing where the counters are in memory. */
+static bool is_idle(const struct tg_settings_section *section, const struct tg_setting *row, const cJSON *node)
+{
+    struct tg_slice store;
+
+    if (strcmp(section->place, "rate_limits") != 0 ||
+        (strncmp(row->name, "store_", 6) != 0 && strcmp(row->name, "when_store_fails") != 0))
+        return false;
+    return !tg_json_str(tg_json_get(node, "store"), &store) || tg_slice_eq(store, TG_S("memory"));
+}
+
 /*
  * A route says for itself only what it was given: what it does not say may come from the top. A provider whose keys
- * are at hand has no settings of fetching.
+ * are at hand has no settings of fetching, and a tier with `windows` no window beside them.
  */
 static bool says_default(const struct tg_settings_section *section, const struct tg_setting *row, const cJSON *node)
 {
-    if (strcmp(section->place, "routes[]") == 0)
+    if (strcmp(section->place, "routes[]") == 0 || is_idle(section, row, node))
         return false;
+    if (strcmp(section->place, "rate_limits.tiers[]") == 0)
+        return !tg_json_get(node, "windows") || cJSON_IsNull(tg_json_get(node, "windows"));
     if (strcmp(section->place, "identity_providers.NAME") != 0 ||
         (strcmp(row->name, "max_stale") != 0 && strcmp(row->name, "allow_http") != 0 &&
          strcmp(row->name, "timeout") != 0))

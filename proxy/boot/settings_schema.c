@@ -5,6 +5,7 @@
  */
 #include "base/json.h"
 #include "settings_tables.h"
+#include <stdio.h>
 
 static void add(cJSON *object, const char *name, cJSON *value)
 {
@@ -61,6 +62,16 @@ static cJSON *list_of_text(void)
     return schema;
 }
 
+/* A text that is a variable, none where that is possible (see base/setting), or as `how` says. */
+static cJSON *written(const struct tg_setting *row, const char *how)
+{
+    bool none = row->min <= 0 || (row->dflt && strcmp(row->dflt, "none") == 0);
+    char text[128];
+
+    snprintf(text, sizeof text, "\\$\\{%s%s", none ? "|^none$" : "", how);
+    return pattern(text);
+}
+
 static cJSON *whole_number(const struct tg_setting *row)
 {
     cJSON *schema = typed("integer");
@@ -106,6 +117,10 @@ static cJSON *nested(const struct tg_settings_section *section, const struct tg_
     if (strcmp(inner->place + len - 2, "[]") == 0) {
         schema = typed("array");
         add(schema, "items", section_schema(inner));
+        if (strcmp(row->name, "windows") == 0) {
+            add(schema, "minItems", cJSON_CreateNumber(1));
+            add(schema, "maxItems", cJSON_CreateNumber(TG_TIER_WINDOWS));
+        }
         return schema;
     }
     if (len > 5 && strcmp(inner->place + len - 5, ".NAME") == 0) {
@@ -132,9 +147,9 @@ static cJSON *row_schema(const struct tg_settings_section *section, const struct
 
     switch (row->kind) {
     case TG_SET_BOOL: return either(typed("boolean"), variable());
-    case TG_SET_COUNT: return either(whole_number(row), pattern("\\$\\{|^none$"));
-    case TG_SET_SIZE: return either(whole_number(row), pattern("\\$\\{|^none$|^[0-9]+(B|KiB|MiB|GiB)?$"));
-    case TG_SET_DURATION: return pattern("\\$\\{|^none$|^([0-9]+(d|h|m|s|ms))+$");
+    case TG_SET_COUNT: return either(whole_number(row), written(row, ""));
+    case TG_SET_SIZE: return either(whole_number(row), written(row, "|^[0-9]+(B|KiB|MiB|GiB)?$"));
+    case TG_SET_DURATION: return written(row, "|^([0-9]+(d|h|m|s|ms))+$");
     case TG_SET_ENUM: return either(choice(row), variable());
     case TG_SET_STRINGS: return either(list_of_text(), typed("string"));
     case TG_SET_STRING_MAP:
@@ -159,6 +174,27 @@ static cJSON *default_value(const struct tg_setting *row)
     if (tg_setting_default_is_list(row))
         return cJSON_CreateArray();                      /* the only such default is the empty list */
     return cJSON_CreateString(row->dflt);
+}
+
+static cJSON *parsed(const char *text)
+{
+    cJSON *schema = cJSON_Parse(text);
+
+    tg_assert(schema);
+    return schema;
+}
+
+/* What holds between the settings of a tier or a window, and no row can say. */
+static void add_rules_of_limits(cJSON *schema, const struct tg_settings_section *section)
+{
+    bool tier = strcmp(section->place, "rate_limits.tiers[]") == 0;
+
+    if (tier)
+        add(schema, "oneOf", parsed("[{\"required\": [\"limit\"]}, {\"required\": [\"windows\"], \"properties\": "
+                                    "{\"window\": false, \"limit_claim\": false, \"limit_ceiling\": false}}]"));
+    if (tier || strcmp(section->place, "rate_limits.tiers[].windows[]") == 0)
+        add(schema, "dependentRequired",
+            parsed("{\"limit_claim\": [\"limit_ceiling\"], \"limit_ceiling\": [\"limit_claim\"]}"));
 }
 
 static cJSON *section_schema(const struct tg_settings_section *section)
@@ -188,6 +224,7 @@ static cJSON *section_schema(const struct tg_settings_section *section)
     else
         cJSON_Delete(required);
     add(schema, "additionalProperties", cJSON_CreateFalse());
+    add_rules_of_limits(schema, section);
     return schema;
 }
 

@@ -207,6 +207,10 @@ const struct tg_settings_section tg_settings_sections[] = {
     {"rate_limits", "how many requests whom", tg_rate_limit_settings, &tg_rate_limit_setting_count},
     {"rate_limits.tiers[]", "the first tier whose `when` holds counts; \"unauthenticated\" counts requests without an "
      "identity by client address", tg_tier_settings, &tg_tier_setting_count},
+    {"rate_limits.tiers[].windows[]", "windows of one tier, of different lengths: a request takes of all or of none",
+     tg_window_settings, &tg_window_setting_count},
+    {"routes[].rate_limits", "how many requests whom on this route; its tiers are those of rate_limits.tiers[]",
+     tg_route_limit_settings, &tg_route_limit_setting_count},
     {"certificates[]", "certificates of the listeners: the one whose names fit the name a client asks for, else the "
      "first of all", settings_certificate, &settings_certificate_count},
     SECTION("downstream_mtls", settings_mtls, "certificates of clients: who signs them, and what becomes of a client "

@@ -62,6 +62,11 @@ void settings_read_signing(const struct tg_tree *tree, const struct root_text *r
 /* upstream_auth of every route to config->upstream_auth; after the routes. */
 void settings_read_upstream_auth(const struct tg_tree *tree, struct tg_config *c, struct tg_problems *problems);
 
+/* ---- settings_limits.c ---- */
+/* rate_limits, the general ones and those of the routes; after the routes. */
+void settings_read_limits(const struct tg_tree *tree, const cJSON *node, struct tg_config *c,
+                          struct tg_problems *problems);
+
 /* ---- settings_facts.c ---- */
 /* What the access log is told to hold, after the routes and tiers were read: every route's `reads`, and policy_set. */
 void settings_read_facts(const struct tg_tree *tree, const struct root_text *root, const struct access_log_text *text,

@@ -84,7 +84,7 @@ static bool asks_for_scopes(const struct all *a, const struct tg_route *route, c
 /* The usual line, where all is known: the programs alone, without telling every step. */
 static bool is_plainly_equal(struct all *a, struct log_line *l)
 {
-    const struct tg_tiers *tiers = &a->config->tiers;
+    struct explain_result counted = {.config = a->config, .logged = l, .issuer = l->issuer};
     struct tg_facts facts = l->facts;
     const struct tg_route *route;
     struct tg_verdict v;
@@ -103,7 +103,12 @@ static bool is_plainly_equal(struct all *a, struct log_line *l)
         tg_ppl_decide(route->shadow, &facts, &v);
     if (route->shadow && why_compare(&v, l->shadow_decision, l->shadow_reasons) != EXPLAIN_EQUAL)
         return false;
-    return tiers->off || !l->tier.ptr || !facts.identity || tg_slice_eq(tg_tiers_pick(tiers, &facts)->name, l->tier);
+    if (!l->tier.ptr)
+        return true;
+    counted.facts = &facts;
+    counted.route = route;
+    explain_find_tier(&counted, &l->arena);
+    return !why_limits_differ(&counted);
 }
 
 static void judge(struct all *a, struct log_line *l, unsigned long number)
@@ -137,7 +142,20 @@ static void judge(struct all *a, struct log_line *l, unsigned long number)
     }
 }
 
-/* Over before a policy was asked. A scope that was lacking is lacking by the files that said so. */
+/* A scope that was lacking is lacking by the files that said so; what counted is theirs. */
+static bool is_told(struct all *a, struct log_line *l, struct explain_result *r)
+{
+    bool scope = tg_slice_eq(l->refused, tg_slice_str(tg_refusals[TG_REFUSE_SCOPE].name));
+
+    if (!scope && !why_is_limit(l))
+        return true;
+    why_line(r, a->config, l, &l->arena);
+    if (!r->same_policies)
+        return true;
+    return scope ? r->scopes_lacking.ptr || r->scopes_unknown : !why_limits_differ(r);
+}
+
+/* Over before a policy was asked. */
 static void judge_early(struct all *a, struct log_line *l, unsigned long number)
 {
     struct explain_result r;
@@ -145,10 +163,7 @@ static void judge_early(struct all *a, struct log_line *l, unsigned long number)
     a->early++;
     a->unexplained += l->refused.ptr && !tg_refusal_find(l->refused);
     count(a, a->refused, l->refused.ptr ? l->refused : l->error.ptr ? TG_S("client-gone") : TG_S("published"));
-    if (!tg_slice_eq(l->refused, tg_slice_str(tg_refusals[TG_REFUSE_SCOPE].name)))
-        return;
-    why_line(&r, a->config, l, &l->arena);
-    if (!r.same_policies || r.scopes_lacking.ptr || r.scopes_unknown)
+    if (is_told(a, l, &r))
         return;
     a->differ++;
     add_example(a, &r, number);
@@ -272,21 +287,30 @@ static void json_sum(const struct all *a, struct tg_buf *out)
     tg_buf_adds(out, "]}\n");
 }
 
+/* Its policies, and the tiers that count on it. */
+static const struct tg_fact_set *reads_of(struct all *a, const struct tg_route *route)
+{
+    const struct tg_tiers *tiers = tg_config_tiers(a->config, route);
+    size_t count = tiers->off ? 0 : tiers->count;
+    const struct tg_program **asked = TG_ARENA_ARRAY(&a->arena, const struct tg_program *, count + 2);
+
+    asked[0] = route->policy;
+    asked[1] = route->shadow;
+    for (size_t i = 0; i < count; i++)
+        asked[2 + i] = tiers->items[i].when;
+    return tg_ppl_reads(asked, count + 2, NULL, 0, &a->arena);
+}
+
 static void prepare(struct all *a)
 {
-    const struct tg_config *c = a->config;
-    size_t count = tg_routes_count(c->routes), n = 0;
-    const struct tg_program **asked = TG_ARENA_ARRAY(&a->arena, const struct tg_program *, c->tiers.count + 2);
+    const struct tg_routes *routes = a->config->routes;
+    size_t count = tg_routes_count(routes);
 
     a->reads = TG_ARENA_ARRAY(&a->arena, const struct tg_fact_set *, count);
-    for (size_t i = 0; !c->tiers.off && i < c->tiers.count; i++)
-        asked[n++] = c->tiers.items[i].when;
     for (size_t i = 0; i < count; i++) {
-        const struct tg_route *route = tg_routes_at(c->routes, i);
+        const struct tg_route *route = tg_routes_at(routes, i);
 
-        asked[n] = route->policy;
-        asked[n + 1] = route->shadow;
-        a->reads[route->index] = tg_ppl_reads(asked, n + 2, NULL, 0, &a->arena);
+        a->reads[route->index] = reads_of(a, route);
     }
     a->refused = tg_map_new(NULL);
     a->lacking = tg_map_new(NULL);

@@ -50,13 +50,6 @@ static const char *scope_sentence(struct explain_result *r, struct tg_arena *are
     return NULL;
 }
 
-static const char *limit_sentence(const struct log_line *l, struct tg_arena *arena)
-{
-    if (l->tier.len == 0 || l->limit < 0)
-        return NULL;
-    return tg_arena_printf(arena, "all %lld requests of tier " TG_S_FMT " were used up; no policy was asked",
-                           (long long)l->limit, TG_S_ARG(l->tier)).ptr;
-}
 
 /* A sentence for what never came to a policy. */
 static const char *early_sentence(struct explain_result *r, const struct log_line *l, struct tg_arena *arena)
@@ -65,8 +58,8 @@ static const char *early_sentence(struct explain_result *r, const struct log_lin
 
     if (l->token_refused.ptr && r->refusal && (r->refusal->status == 401 || r->refusal->status == 503))
         special = token_sentence(l, arena);
-    else if (r->refusal && r->refusal->status == 429)
-        special = limit_sentence(l, arena);
+    else if (why_is_limit(l))
+        special = why_limit(r, arena);
     else if (r->refusal == &tg_refusals[TG_REFUSE_SCOPE] || r->refusal == &tg_refusals[TG_REFUSE_NO_TOKEN])
         special = scope_sentence(r, arena);
     if (special)
@@ -105,7 +98,7 @@ static enum explain_comparison compare(const struct explain_result *r, const str
 
     if (r->shadowed != (l->shadow_decision.ptr != NULL))
         return EXPLAIN_DIFFERS;
-    if (r->tier && l->tier.ptr && !tg_slice_eq(r->tier->name, l->tier))
+    if (why_limits_differ(r))
         return EXPLAIN_DIFFERS;
     if (r->shadowed && !is_no_call(r, l))
         shadow = why_compare(&r->shadow_verdict, l->shadow_decision, l->shadow_reasons);
@@ -136,7 +129,7 @@ static void judge(struct explain_result *r, const struct log_line *l, struct tg_
     }
     r->reads_body = asks_for_tool(r->route);
     explain_judge(r, arena);
-    explain_find_tier(r);
+    explain_find_tier(r, arena);
     r->compared = compare_scopes(r, arena);
 }
 
@@ -169,7 +162,7 @@ void why_line(struct explain_result *r, const struct tg_config *config, struct l
     if (l->judged) {
         judge(r, l, arena);
     } else if (l->request.canonical.ptr && l->route.ptr && explain_find_route(r, l->request.port, arena)) {
-        explain_find_tier(r);
+        explain_find_tier(r, arena);
     }
     r->refusal = l->refused.ptr ? tg_refusal_find(l->refused) : NULL;
     r->status = l->status;

@@ -195,9 +195,10 @@ static const struct {
      {"policies  none, which denies", "there is no policy, and without one nobody is let in", ""}},
     {"who is counted", {"--path", "/hours", "--claims", WRITTEN}, 200,
      {"counts    subject u1 of https://idp.test", "not verified, provider corp", ""}},
-    {"whose address", {"--path", "/hours", "--source-ip", "192.0.2.9"}, 200, {"counts    address 192.0.2.9\n", "", ""}},
+    {"whose address", {"--path", "/hours", "--source-ip", "192.0.2.9"}, 200,
+     {"counts    address 192.0.2.9; in memory\n", "", ""}},
     {"addresses of IPv6 count by their network", {"--path", "/hours", "--source-ip", "2001:db8:1:2:3::4"}, 200,
-     {"counts    address 2001:db8:1:2::/64\n", "", ""}},
+     {"counts    address 2001:db8:1:2::/64; in memory\n", "", ""}},
 };
 
 static void more_told(void **state)

@@ -36,6 +36,8 @@ static void whole(void **state)
 
     (void)state;
     if (read_line("2026 {app=x, env={}} pod/a  " BEGIN WHO ALLOWED ",\"tier\":\"free\",\"limit\":10,\"remaining\":9,"
+                  "\"limit_key\":\"claim\",\"window\":\"free-1s\",\"counter\":\"local\","
+                  "\"shadow_limited\":[\"free-1m\",\"free-1h\"],"
                   "\"policy_set\":\"0011223344556677\",\"key_set\":\"8899\",\"route\":\"api\",\"shadow\":{\"decision\":"
                   "\"deny\",\"reasons\":[\"groups-unauthorized\"],\"policy\":\"strict\"}" FACTS "}", &l, &err) != TG_OK)
         fail_msg("%s", err.text);
@@ -44,6 +46,8 @@ static void whole(void **state)
     assert_true(tg_slice_eq(l.facts.path, TG_S("/api/\xc3\xa9/x")));
     assert_true(l.facts.source_ip.family == 4 && l.facts.wall_ms % 1000 == 88);
     assert_true(l.judged && l.has_facts && l.status == 200 && l.limit == 10 && l.remaining == 9);
+    assert_true(tg_slice_eq(l.limit_key, TG_S("claim")) && tg_slice_eq(l.window, TG_S("free-1s")));
+    assert_true(tg_slice_eq(l.counter, TG_S("local")) && cJSON_GetArraySize(l.shadow_limited) == 2);
     assert_true(l.reasons == (TG_REASON_BIT(TG_REASON_EMAIL_OK) | TG_REASON_BIT(TG_REASON_HTTP_METHOD_OK)));
     assert_true(l.shadow_reasons == TG_REASON_BIT(TG_REASON_GROUPS_UNAUTHORIZED));
     assert_true(tg_slice_eq(l.shadow_policy, TG_S("strict")) && tg_slice_eq(l.policy_set, TG_S("0011223344556677")));

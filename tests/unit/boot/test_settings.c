@@ -16,6 +16,9 @@
 #define UP "upstream: http://127.0.0.1:3000\n"
 #define IDP "identity_providers: {corp: {issuer: https://idp.test, audiences: [a]}}\n"
 #define GOOD UP IDP
+#define LIMITED(section) IDP "routes:\n" \
+    "  - {to: \"http://127.0.0.1:1\", prefix: /a, allow_any_authenticated_user: true}\n" \
+    "  - {to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, rate_limits: " section "}\n"
 
 static bool parse(const char *yaml, struct tg_settings *s, struct tg_problems *problems)
 {
@@ -149,6 +152,23 @@ static const struct {
      IDP "routes: [{to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, identity_providers: [copr]}]\n",
      "did you mean \"corp\"?", NULL},
     {"limits off", GOOD "rate_limits: off\n", NULL, NULL},
+    {"limits of a route", LIMITED("{tiers: [{name: a, limit: 1}]}"), NULL,
+     "t.yaml:4:81: routes[1].rate_limits: the route has no `name`, so its counters go by its place among the routes"},
+    {"a route without", LIMITED("off"), NULL, NULL},
+    {"limits of a route without a name", LIMITED("[]"), "routes[1].rate_limits: must be a mapping or off", NULL},
+    {"limits of a route with one", IDP "routes: [{to: \"http://127.0.0.1:1\", name: orders, "
+     "allow_any_authenticated_user: true, rate_limits: {tiers: [{name: a}]}}]\n",
+     "t.yaml:2:109: route orders.rate_limits.tiers[0].limit is needed", NULL},
+    {"limits of the short form", IDP "upstream: {to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, "
+     "rate_limits: {mode: x}}\n", "rate_limits.mode must be enforce or shadow", NULL},
+    {"two routes, one name, one counter", IDP "routes:\n"
+     "  - {to: \"http://127.0.0.1:1\", prefix: /a, name: x, allow_any_authenticated_user: true, rate_limits: {mode: "
+     "shadow}}\n"
+     "  - {to: \"http://127.0.0.1:1\", prefix: /b, name: x, allow_any_authenticated_user: true, rate_limits: {mode: "
+     "shadow}}\n", NULL, "routes[1].rate_limits: routes[0] has the name x and rate_limits too"},
+    {"a store that is none", GOOD "rate_limits: {store: 'redis://h:port'}\n", "rate_limits.store: ", NULL},
+    {"a store whose callers can be guessed", GOOD "rate_limits: {store: 'redis://h'}\n", NULL,
+     "rate_limits.store: without store_secret"},
     {"undefined variable", GOOD "realm: ${TG_TEST_NOT_THERE}\n", "TG_TEST_NOT_THERE", NULL},
     {"variable with a default", GOOD "realm: ${TG_TEST_NOT_THERE:-x}\n", NULL, NULL},
 };
@@ -345,6 +365,10 @@ static void what_a_reload_may_not_change(void **state)
         {"health_address: none\n", "health_address"},
         {"workers: 250\n", "workers"},
         {"state_dir: /tmp/x\n", "state_dir"},
+        {"rate_limits: off\n", NULL},
+        {"rate_limits: {max_keys: 1000000, tiers: [{name: a, limit: 1}]}\n", NULL},
+        {"rate_limits: {store: 'redis://h'}\n", NULL},
+        {"rate_limits: {max_keys: 2000000}\n", "rate_limits.max_keys"},
         {"access_log: {output: stderr}\n", "access_log.output"},
     };
     struct tg_problems problems = {0};
@@ -393,7 +417,8 @@ static void every_part_of_a_file(void **state)
 {
     static const char whole[] = GOOD "address: [\"127.0.0.1:1\"]\nlimits: {head: 8KiB}\ntimeouts: {body: 1s}\n"
                                 "jwt_claims_headers: {X-A: sub}\ntrusted_proxies: [10.0.0.0/8]\n"
-                                "rate_limits: {tiers: [{name: a, limit: 1}]}\n";
+                                "rate_limits: {store: 'redis://u:p@h/1', tiers: [{name: a, key: claim/o, windows: [\n"
+                                "  {limit: 1, limit_claim: r, limit_ceiling: 2}, {limit: 2, window: 1h}]}]}\n";
     struct tg_problems problems = {0};
     struct tg_settings s;
 

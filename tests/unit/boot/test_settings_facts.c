@@ -17,6 +17,8 @@
 #define ROUTES "routes: [{to: 'http://127.0.0.1:1', prefix: /, policies: [p]}]\n"
 #define POLICIES "policies: [{name: p, ppl: {allow: {and: [{claim/role: x}]}}}]\n"
 #define PLAIN IDP ROUTES POLICIES
+#define LIMITED(section) \
+    IDP POLICIES "routes: [{to: 'http://127.0.0.1:1', prefix: /, policies: [p], rate_limits: " section "}]\n"
 #define BIT(f) TG_FACT_BIT(TG_FACT_##f)
 
 static struct tg_settings read_settings(const char *name, const char *yaml)
@@ -41,6 +43,13 @@ static const struct {
     {PLAIN "rate_limits: off\n", 0, "role "},
     {PLAIN "rate_limits: {tiers: [{name: a, limit: 1, when: [{claim/x.y: 1}, {email: {is: a@b}}]}, {name: b, limit: 1}"
            "]}\n", BIT(EMAIL), "role x.y "},
+    {PLAIN "rate_limits: {tiers: [{name: a, limit: 1, when: [{claim/x: 1}], key: claim/org}, {name: b, windows: ["
+           "{limit: 1, window: 1s}, {limit: 9, limit_claim: rate, limit_ceiling: 9}]}]}\n", 0, "org rate role x "},
+    {IDP POLICIES "routes: [{to: 'http://127.0.0.1:1', prefix: /, policies: [p], rate_limits: {tiers: [{name: a, "
+                  "limit: 1, key: claim/email}]}}]\n", BIT(EMAIL), "email role "},
+    {IDP POLICIES "routes: [{to: 'http://127.0.0.1:1', prefix: /, policies: [p], rate_limits: off}]\n", 0, "role "},
+    {IDP POLICIES "routes: [{to: 'http://127.0.0.1:1', prefix: /, policies: [p], rate_limits: {mode: shadow}}]\n", 0,
+     "plan role "},
     {PLAIN "access_log: {claims: [zone, role, a.b]}\n", 0, "a.b plan role zone "},
     {PLAIN "access_log: {facts: false}\n", 0, "plan role "}, /* the gate asks it whether content is to be read */
     {IDP POLICIES "routes: [{to: 'http://127.0.0.1:1', prefix: /, policies: [p], required_scopes: [a]}]\n", 0,
@@ -122,12 +131,28 @@ static const char *const differ[] = {
     PLAIN "rate_limits: {tiers: [{name: a, limit: 2, when: [{claim/plan: x}]}, {name: b, limit: 2}]}\n",
     PLAIN "rate_limits: {tiers: [{name: a, limit: 2, when: [{claim/plan: y}]}, {name: b, limit: 2}]}\n",
     PLAIN "rate_limits: {tiers: [{name: b, limit: 2}, {name: unauthenticated, limit: 2}]}\n",
+    PLAIN "rate_limits: {algorithm: sliding}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, limit: 2, mode: shadow}]}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, limit: 2, key: address}]}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, limit: 2, key: claim/a}]}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, limit: 2, key: claim/b}]}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, limit: 2, limit_claim: a, limit_ceiling: 3}]}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, limit: 2, limit_claim: b, limit_ceiling: 3}]}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, limit: 2, limit_claim: b, limit_ceiling: 4}]}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, windows: [{limit: 2}, {limit: 3, window: 2m}]}]}\n",
+    PLAIN "rate_limits: {tiers: [{name: b, windows: [{limit: 2}, {limit: 4, window: 2m}]}]}\n",
+    LIMITED("off"),
+    LIMITED("{mode: shadow}"),
+    LIMITED("{tiers: [{name: b, limit: 1}]}"),
+    LIMITED("{tiers: [{name: b, limit: 2}]}"),
+    LIMITED("{mode: shadow}") "rate_limits: {algorithm: sliding}\n",
 };
 /* Each decides as the plain one. */
 static const char *const alike[] = {
     PLAIN "realm: other\n",
     PLAIN "# a word\naccess_log: {claims: [zone]}\n",
     PLAIN "timeouts: {body: 1s}\nworkers: 3\nerror_format: problem\n",
+    PLAIN "rate_limits: {store: 'redis://h', when_store_fails: deny, max_keys: 5000, x_ratelimit: delta}\n",
 };
 
 static void what_decides(void **state)

@@ -30,6 +30,27 @@ static const struct {
     {"defaults are filled in", "upstream: http://127.0.0.1:1\n" IDP, "upstream_idle: 4s", NULL},
     {"tiers too", "upstream: http://127.0.0.1:1\n" IDP, "name: enterprise, limit: 10000", NULL},
     {"limits that are off", "upstream: http://127.0.0.1:1\nrate_limits: off\n" IDP, "rate_limits: \"off\"", "tiers"},
+    {"windows have no window beside them",
+     "upstream: http://127.0.0.1:1\nrate_limits: {tiers: [{name: a, windows: [{limit: 5}, {limit: 9, window: 1h}]}]}\n"
+     IDP, "windows:\n        -\n          limit: 5\n          window: 1m\n", "name: a\n      window:"},
+    {"a tier without them has one", "upstream: http://127.0.0.1:1\nrate_limits: {tiers: [{name: a, limit: 5}]}\n" IDP,
+     "limit: 5\n      window: 1m\n", NULL},
+    {"limits of a route",
+     "routes: [{to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, rate_limits: {mode: shadow, tiers: "
+     "[{name: a, windows: [{limit: 5}]}]}}]\n" IDP, "rate_limits:\n      tiers:\n        -\n          name: a\n", NULL},
+    {"a route without", "routes: [{to: \"http://127.0.0.1:1\", allow_any_authenticated_user: true, rate_limits: off}]\n"
+     IDP, "    rate_limits: \"off\"", NULL},
+    {"a store", "upstream: http://127.0.0.1:1\nrate_limits: {store: 'unix:///run/redis.sock?db=2'}\n" IDP,
+     "store: \"unix:///run/redis.sock?db=2\"", NULL},
+    {"its password", "upstream: http://127.0.0.1:1\nrate_limits: {store: 'redis://u:hid%40den@h:1/2'}\n" IDP,
+     "store: \"redis://********@h:1/2\"", "hid"},
+    {"apart from it", "upstream: http://127.0.0.1:1\nrate_limits: {store: 'redis://h', store_password: hidden}\n" IDP,
+     "store_password: \"********\"", "hidden"},
+    {"its secret", "upstream: http://127.0.0.1:1\nrate_limits: {store: 'redis://h', store_secret: hidden}\n" IDP,
+     "store_secret: \"********\"", "hidden"},
+    {"no secret, none printed", "upstream: http://127.0.0.1:1\nrate_limits: {store: 'redis://h'}\n" IDP,
+     "when_store_fails: local\n  store_timeout: 25ms\n  store_prefix: tollgate\n", "store_secret"},
+    {"no store, nothing said of it", "upstream: http://127.0.0.1:1\n" IDP, "store: memory\n", "store_"},
     {"quotes where needed", "upstream: http://127.0.0.1:1\nrealm: \"yes\"\n" IDP, "realm: \"yes\"", NULL},
     {"a number as text", "upstream: http://127.0.0.1:1\nrealm: \"0x1e\"\n" IDP, "realm: \"0x1e\"", NULL},
     {"a dollar that is none", "upstream: http://127.0.0.1:1\nrealm: $${x}\n" IDP, "realm: \"$${x}\"", NULL},
@@ -69,6 +90,12 @@ static const struct {
      "[EdDSA],"
      " jwks: {keys: [{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, d: hidden}]}}}\n",
      "d: \"********\"", "hidden"},
+    {"the others of it are shown",
+     "upstream: http://127.0.0.1:1\nidentity_providers: {c: {issuer: https://i.test, audiences: [a], supported_algs: "
+     "[EdDSA], jwks: {keys: [{kty: OKP, kid: one, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo}]}}}\n",
+     "kid: one", "***"},
+    {"an empty mapping stays one",
+     "routes: [{prefix: /, to: \"http://127.0.0.1:1\", rate_limits: {}}]\n" IDP, "rate_limits: {}\n", NULL},
 };
 
 /* A block of text is masked whole: what is printed of it cannot be read again. */
@@ -157,6 +184,43 @@ static void every_setting_is_told(void **state)
     tg_buf_fini(&markdown);
 }
 
+static bool lists(const cJSON *list, const char *name)
+{
+    return cJSON_GetArraySize(list) == 1 && strcmp(list->child->valuestring, name) == 0;
+}
+
+/* A tier has a limit or windows, and nothing of one window beside these; a claim has a ceiling. */
+static void check_rules_of_tier(const cJSON *tier)
+{
+    const cJSON *either = tg_json_get(tier, "oneOf");
+    const cJSON *windows = tg_json_get(tg_json_get(tier, "properties"), "windows");
+    const cJSON *beside = tg_json_get(cJSON_GetArrayItem(either, 1), "properties");
+
+    assert_true(lists(tg_json_get(cJSON_GetArrayItem(either, 0), "required"), "limit"));
+    assert_true(lists(tg_json_get(cJSON_GetArrayItem(either, 1), "required"), "windows"));
+    assert_true(cJSON_IsFalse(tg_json_get(beside, "window")) && cJSON_IsFalse(tg_json_get(beside, "limit_claim")));
+    assert_int_equal(cJSON_GetNumberValue(tg_json_get(windows, "minItems")), 1);
+    assert_int_equal(cJSON_GetNumberValue(tg_json_get(windows, "maxItems")), 4);
+    for (unsigned i = 0; i < 2; i++) {
+        const cJSON *together = tg_json_get(i ? tg_json_get(windows, "items") : tier, "dependentRequired");
+
+        assert_true(lists(tg_json_get(together, "limit_claim"), "limit_ceiling"));
+        assert_true(lists(tg_json_get(together, "limit_ceiling"), "limit_claim"));
+    }
+}
+
+/* "none" is offered where it can be read, and nowhere else. */
+static void check_none(const cJSON *tier, const cJSON *properties)
+{
+    const cJSON *limit = tg_json_get(tg_json_get(tg_json_get(tier, "properties"), "limit"), "anyOf");
+    const cJSON *timeouts = tg_json_get(tg_json_get(properties, "timeouts"), "properties");
+
+    assert_null(strstr(cJSON_GetStringValue(tg_json_get(cJSON_GetArrayItem(limit, 1), "pattern")), "none"));
+    assert_null(strstr(cJSON_GetStringValue(tg_json_get(tg_json_get(tg_json_get(tier, "properties"), "window"),
+                                                        "pattern")), "none"));
+    assert_non_null(strstr(cJSON_GetStringValue(tg_json_get(tg_json_get(timeouts, "total"), "pattern")), "none"));
+}
+
 static void schema(void **state)
 {
     struct tg_buf out = {0};
@@ -175,6 +239,19 @@ static void schema(void **state)
     assert_null(tg_json_get(properties, "management"));
     route = tg_json_get(tg_json_get(tg_json_get(properties, "routes"), "items"), "properties");
     assert_non_null(tg_json_get(route, "prefix"));
+    for (unsigned i = 0; i < 2; i++) {                   /* the same tiers in both places */
+        const cJSON *limits = tg_json_get(i ? route : properties, "rate_limits");
+        const cJSON *section = tg_json_get(cJSON_GetArrayItem(tg_json_get(limits, "anyOf"), 0), "properties");
+        const cJSON *whole = tg_json_get(tg_json_get(section, "tiers"), "items");
+        const cJSON *tier = tg_json_get(whole, "properties");
+
+        check_rules_of_tier(whole);
+        check_none(whole, properties);
+        assert_int_equal(tg_json_get(section, "max_keys") != NULL, i == 0);
+        assert_non_null(tg_json_get(tier, "limit_claim"));
+        assert_non_null(tg_json_get(tg_json_get(tg_json_get(tg_json_get(tier, "windows"), "items"), "properties"),
+                                    "window"));
+    }
     assert_non_null(tg_json_get(tg_json_get(tg_json_get(properties, "identity_providers"), "additionalProperties"),
                                 "required"));
     cJSON_Delete(root);

@@ -26,7 +26,10 @@ static const char yaml[] =
     "  - {name: api, prefix: /api, to: 'http://127.0.0.1:1', policies: [staff]}\n"
     "  - {name: teams, prefix: /teams, to: 'http://127.0.0.1:1', policy: {allow: {and: [{groups: red}]}}}\n"
     "  - {name: scoped, prefix: /scoped, to: 'http://127.0.0.1:1', policies: [staff], required_scopes: [read, write]}\n"
-    "  - {name: tried, prefix: /tried, to: 'http://127.0.0.1:1', policies: [staff, strict]}\n";
+    "  - {name: tried, prefix: /tried, to: 'http://127.0.0.1:1', policies: [staff, strict]}\n"
+    "  - {name: counted, prefix: /counted, to: 'http://127.0.0.1:1', policies: [staff], rate_limits: {tiers: [\n"
+    "     {name: bought, key: claim/org, windows: [{limit: 5, window: 1s, limit_claim: quota, limit_ceiling: 50},\n"
+    "       {limit: 100, window: 1m, mode: shadow}, {limit: 900, window: 1h, mode: shadow}]}]}}\n";
 
 static struct {
     char dir[32], config[64], secret[64], log[64], policy_set[17];
@@ -96,6 +99,15 @@ static void add_line(struct tg_buf *out, const char *id, const char *path, const
 #define EARLY(status, decision, refused, more) \
     "\"status\":" status ",\"decision\":\"" decision "\",\"reasons\":[],\"refused\":\"" refused "\"" more SET
 
+#define COUNTED(limit, key, window, more) \
+    "\"status\":200,\"decision\":\"allow\",\"reasons\":[\"domain-ok\"],\"tier\":\"bought\",\"limit\":" limit \
+    ",\"remaining\":3,\"limit_key\":\"" key "\",\"window\":\"" window "\",\"counter\":\"local\"" more
+#define OUT(limit, key, window, counter) \
+    "\"status\":429,\"decision\":\"limit\",\"reasons\":[],\"refused\":\"rate-limited\",\"tier\":\"bought\"," \
+    "\"limit\":" limit ",\"remaining\":0,\"limit_key\":\"" key "\",\"window\":\"" window "\",\"counter\":\"" \
+    counter "\""
+#define BOUGHT ",\"facts\":{\"email\":\"a@example.com\",\"claims\":{\"org\":[\"acme\"],\"quota\":[20]}}"
+
 static const struct {
     const char *why, *path, *rest;
     const char *out[4];                                  /* parts of what is told */
@@ -107,7 +119,7 @@ static const struct {
       "status    403 Forbidden: nothing allows it: domain \"example.com\" does not hold for b\n"}, "equal"},
     {"allowed", "/api", WHO ALLOWED SET STAFF,
      {"user u1, email a@example.com, by the token of the request, provider corp", "yes* domain",
-      "tier      authenticated: 5 requests in 60 s; logged: authenticated, 4 of 5 left",
+      "tier      authenticated: 5 requests in 1m; logged: authenticated, 4 of 5 left",
       "counts    subject u1 of https://idp.test"}, "equal"},
     {"by other files", "/api", WHO ALLOWED ",\"policy_set\":\"0000000000000000\"" OTHERS,
      {"not those that decided it: policy_set was 0000000000000000, is ", "now       the files decide otherwise: deny",
@@ -158,7 +170,8 @@ static const struct {
      {"it was made for another audience", "decision  none: no policy is asked", "", ""}, NULL},
     {"counted out", "/api", WHO EARLY("429", "limit", "rate-limited",
                                       ",\"tier\":\"authenticated\",\"limit\":5,\"remaining\":0"),
-     {"status    429 Too Many Requests: all 5 requests of tier authenticated were used up", "", "", ""}, NULL},
+     {"status    429 Too Many Requests: all 5 requests of tier authenticated were used up; no policy", "do     "
+      "   the client waits as long as Retry-After says", "", ""}, NULL},
     {"no route", "/none", EARLY("404", "none", "no-route", ""),
      {"status    404 Not Found: no route matches this host and path", "", "", ""}, NULL},
     {"no keys", "/api", "\"route\":\"api\"," EARLY("503", "none", "no-keys", ""), {"tollgate check --online", "",
@@ -199,7 +212,7 @@ static const struct {
      EARLY("429", "limit", "rate-limited",
      ",\"token_refused\":\"address\",\"tier\":\"unauthenticated\",\"limit\":3,\"remaining\":0"),
      {"identity  none: nobody could say what the token is: only its provider knows it",
-      "all 3 requests of tier unauthenticated were used up", "", ""}, NULL},
+      "all 3 requests of tier unauthenticated in 1m were used up", "", ""}, NULL},
     {"a proof used twice", "/api", "\"route\":\"api\"," EARLY("401", "unauthenticated", "proof-invalid",
                                                            ",\"token_refused\":\"proof-replayed\""),
      {"the DPoP proof beside it was used before",
@@ -212,6 +225,44 @@ static const struct {
     {"what a stranger wrote stays on its line", "/api", WHO DENIED SET ",\"facts\":{\"email\":\"a@\\u001b[2J\\ns"
      "tatus\"}",
      {"saw \\x1b[2J\\x0astatus", "", "", ""}, "equal"},
+    /* Limits of the route's own. */
+    {"several limits, and a claim's", "/counted", WHO COUNTED("20", "claim", "bought-1s", ",\"shadow_limited\":["
+     "\"bought-1m\",\"bought-1h\"]") SET BOUGHT,
+     {"tier      bought (of this route): 3 limits at once; logged: bought, 3 of 20 left of bought-1s\n"
+      "limit     20 requests in 1s, as claim quota says\nlimit     100 requests in 1m, counted and not enforced\n",
+      "counts    claim org \"acme\" of https://idp.test; in memory; logged: in memory, as the store was away\n",
+      "shadow    limits that are not enforced were used up: bought-1m, bought-1h; enforced, they would have", ""},
+     "equal"},
+    {"another limit than the claim's", "/counted", WHO COUNTED("21", "claim", "bought-1s", "") SET BOUGHT,
+     {"", "", "", ""}, "differs"},
+    {"by another key", "/counted", WHO COUNTED("20", "subject", "bought-1s", "") SET BOUGHT, {"", "", "", ""},
+     "differs"},
+    {"of a window that there is not", "/counted", WHO COUNTED("20", "claim", "bought-5s", "") SET BOUGHT,
+     {"", "", "", ""}, "differs"},
+    {"claims that were not logged", "/counted", WHO COUNTED("20", "claim", "bought-1s", "") SET
+     ",\"facts\":{\"email\":\"a@example.com\"}",
+     {"limit     5 requests in 1s, or what claim quota said, at most 50: it was not logged\n",
+      "counts    claim org, which was not logged", "", ""}, "equal"},
+    {"counted out by a claim", "/counted", WHO OUT("20", "claim", "bought-1s", "redis") SET BOUGHT,
+     {"status    429 Too Many Requests: all 20 requests of tier bought in 1s were used up by callers with the same "
+      "claim; no policy was asked\n", "a tier (when); all callers with that claim share it\n", "", ""}, NULL},
+    {"by this process alone", "/counted", WHO OUT("20", "claim", "bought-1s", "local") SET BOUGHT,
+     {"with the same claim, counted by this process alone, as the store was away; no policy", "", "", ""}, NULL},
+    {"counted out by an address", "/api", "\"route\":\"api\"," EARLY("429", "limit", "rate-limited",
+     ",\"tier\":\"unauthenticated\",\"limit\":3,\"remaining\":0,\"limit_key\":\"address\",\"counter\":\"memory\""),
+     {"all 3 requests of tier unauthenticated in 1m were used up by this address; no policy", "a proxy that is not in",
+      "", ""}, NULL},
+    {"a claim admits nobody", "/counted", WHO OUT("0", "subject", "bought-1s", "memory") SET
+     ",\"facts\":{\"email\":\"a@example.com\",\"claims\":{\"org\":null,\"quota\":[0]}}",
+     {"a claim of the token admits no request of tier bought in 1s; no policy was asked\n",
+      "do        a token without the claim quota has the tier's own limit of 5\n", "", ""}, NULL},
+    {"counted out by a limit that there is not", "/counted", WHO OUT("19", "claim", "bought-1s", "memory") SET BOUGHT,
+     {"all 19 requests of tier bought in the window bought-1s were used up", "", "", ""}, NULL},
+    {"nobody could count", "/counted", WHO EARLY("503", "none", "no-counter", ",\"tier\":\"bought\",\"limit\":0,"
+     "\"remaining\":0,\"limit_key\":\"claim\",\"window\":\"bought-1s\",\"counter\":\"redis\"" BOUGHT),
+     {"; logged: bought, not counted\n", "answer    the rate limit cannot be counted now\n",
+      "status    503 Service Unavailable: the store of the rate limits (rate_limits.store) did not answer",
+      "do        the files name no store now"}, NULL},
 };
 
 static void why(const char *id, const char *file, bool json, const char *input)
@@ -274,8 +325,8 @@ static void all(void **state)
     static const struct {
         const char *name;
         int64_t want;
-    } sums[] = {{"lines", 36}, {"judged", 20}, {"equal", 11}, {"differ", 6}, {"differ_since", 1}, {"unknown", 3},
-                {"early", 15}, {"unexplained", 1}, {"foreign", 1}};
+    } sums[] = {{"lines", 47}, {"judged", 25}, {"equal", 13}, {"differ", 10}, {"differ_since", 1}, {"unknown", 3},
+                {"early", 21}, {"unexplained", 1}, {"foreign", 1}};
 
     for (size_t i = 0; i < ARRAY_LEN(sums); i++) {
         if (!tg_json_int(tg_json_get(root, sums[i].name), &n) || n != sums[i].want)
@@ -286,7 +337,7 @@ static void all(void **state)
     cJSON_Delete(root);
     capture(&at.c, tg_cmd_why, argv, TG_S(""));
     assert_int_equal(at.c.code, 1);
-    assert_non_null(strstr(at.c.out, "20  decided by policies\n"));
+    assert_non_null(strstr(at.c.out, "25  decided by policies\n"));
     assert_non_null(strstr(at.c.out, "3  it hangs on what was not logged: domain 1, groups 1, required_scopes 1\n"));
     /* Without those that differ under their own policies there is nothing to complain of. */
     lines.len = 0;
