@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ from harness import (  # noqa: E402
     value,
     wait_until,
 )
+from redis_server import Redis  # noqa: E402
 from test_oidc import Node, auth, need_node  # noqa: E402
 
 ODD_ID, ODD_SECRET = "78366401571920522@acme", "very weak&secret!%+: 0123456789"
@@ -334,6 +336,23 @@ class SmallProvider(Case):
             self.assertEqual(c.response().status, 200)
             c.sock.close()
         self.assertEqual(self.idp.count(), 1)
+
+    def test_who_goes_away_before_it_is_counted(self):
+        """Somebody was asked for him: that is charged, though the counter's store took longer than he stayed."""
+        redis = Redis(free_port())
+        self.addCleanup(redis.stop)
+        gate = self.gate_with({"store": redis.url(), "store_secret": "s" * 32, "store_timeout": "1s"})
+        self.assertTrue(wait_until(lambda: gate.metric("tollgate_ratelimit_store_up") == 1))
+        redis.pause()
+        with Client(gate.port) as c:
+            c.send(request("GET", "/gone", auth("bad-gone")))
+            self.assertTrue(wait_until(lambda: self.idp.count("bad-gone") == 1))
+            self.assertTrue(wait_until(lambda: gate.metric("tollgate_ratelimit_store_waits_total") == 1))
+            c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line = gate.log("/gone", 1)[0]
+        redis.resume()
+        self.assertEqual((line["error"], line.get("tier")), ("client-gone", "unauthenticated"))
+        self.assertEqual(gate.metric("tollgate_ratelimit_requests_total", tier="unauthenticated"), 1)
 
     def test_negative_answers(self):
         gate = self.gate_with(negative_ttl="1s")

@@ -357,6 +357,13 @@ def in_cluster(t, reader, command, m):
     print("\n  wants a cluster, its names looked at: %s" % command.typed)
 
 
+def measures(t, reader, command, m):
+    """Takes minutes and a quiet machine; it is there, and knows the word."""
+    status, said = reader.type(m[1] + " --help")
+    t.assertEqual(status, 0, said)
+    t.assertRegex(said, "(?m)^%s: " % m[2])
+
+
 def own_tokens(says, find=None):
     """The configuration's state_dir is brought here; ID is that of the token in the list."""
 
@@ -390,6 +397,7 @@ RULES = [
     (OURS + r"replay --policy .*", replays),
     (OURS + r"test policies/?", runs("^ok: [0-9]+ policies, [0-9]+ cases passed, 0 failed")),
     (OURS + r"healthcheck .*", runs()),
+    (r"python3 \S+\.py --help", runs("^usage: ")),
     (r"curl -s?i .*", asks),
     (r"curl -s \S+/metrics \| grep .*", runs("^tollgate_")),
     (r"grep '\"status\":(\d+)' access\.log \| tail -n 1", greps),
@@ -411,6 +419,7 @@ IDENTITY = [
     (OURS + r"token list .*", own_tokens("deploy", find=r"^(\S+) .* deploy$")),
     (OURS + r"token revoke .*", own_tokens("")),
 ] + RULES
+LIMITS = [(r"(bench/limits) (cost|three)", measures)] + RULES
 # The lines of the compose example are typed in its pod.
 COMPOSE = elsewhere("def test_as_documented", why="wants the compose example to run")
 DEPLOYING = [
@@ -429,7 +438,7 @@ def made(reader, setting, name, ca, leaf):
         return json.dumps(jwks())
     if setting == "public_key_file":
         return mint.pem(mint.spki(key("rsaA")))
-    if "debug_trace" in setting or "secret" in setting or setting == "token_file":
+    if "debug_trace" in setting or "secret" in setting or setting in ("token_file", "store_password_file"):
         return SECRET + "\n"
     if setting == "revoked_tokens_file":
         return json.dumps({"iss": "https://idp.example.com", "jti": "7"}) + "\n"
@@ -717,6 +726,7 @@ Deploying = page("Deploying", "docs/deploying.md", DEPLOYING)
 Tls = page("Tls", "docs/tls.md")
 Policies = page("Policies", "docs/ppl.md")
 Identity = page("Identity", "docs/identity.md", IDENTITY)
+Limits = page("Limits", "docs/limits.md", LIMITS)
 
 
 def two_tokens(cls):

@@ -96,6 +96,7 @@ REFUSALS = [
     (505, "malformed-request", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", '"status": 505'),
 ]
 CERTIFICATES = [(403, "certificate-required", None, "missing"), (403, "certificate-invalid", "other", "invalid: ")]
+COUNTERS = [(503, "no-counter", r"see whether redis://127\.0\.0\.1:1 answers")]
 NOT_PROVOKED = {"none", "not-ready"}                     # a bug; the first moment
 
 
@@ -205,6 +206,16 @@ class Refusals(Case):
                 self.assertRegex(lines[-1]["client_cert"], said)
         self.handshakes(gate, other)
 
+    def test_the_store_is_away(self):
+        limits = {"store": "redis://127.0.0.1:1", "store_secret": "0123456789abcdef", "when_store_fails": "deny"}
+        gate = self.start(config([members(self.up)], rate_limits=limits))
+        for status, refused, said in COUNTERS:
+            with self.subTest(refused):
+                self.assertStatus(ask(gate.port, fields=[bearer()]), status)
+                self.assertEqual(way_of(status, refused), "why")
+                lines = wait_until(lambda: [x for x in gate.log() if x.get("refused") == refused], 5)
+                self.assertRegex(run("why", lines[-1]["request_id"], gate.access, "-c", gate.config_path)[1], said)
+
     def handshakes(self, gate, other):
         """What the list below the table says of handshakes that fail, and of plain HTTP."""
         with self.assertRaises(ssl.SSLError):
@@ -254,7 +265,7 @@ class Complete(unittest.TestCase):
         self.assertEqual(sorted(table - names), [])
 
     def test_every_row_is_provoked(self):
-        tried = [(status, refused) for status, refused, _, _ in REFUSALS + CERTIFICATES]
+        tried = [(status, refused) for status, refused, *_ in REFUSALS + CERTIFICATES + COUNTERS]
         for answers_, words, meaning, way in pages.rows(read("README.md"), "answer"):
             self.assertIn(way, ("log", "why", "verify", "check"))
             for status in answers_.split(", "):
@@ -264,7 +275,7 @@ class Complete(unittest.TestCase):
 
     def test_commands_in_the_text(self):
         """Commands between words: the scripts exist, and tollgate has them with these options."""
-        for path in ("README.md", "docs/deploying.md", "docs/tls.md", "docs/ppl.md", "docs/explain.md"):
+        for path in ("README.md", "docs/deploying.md", "docs/tls.md", "docs/ppl.md", "docs/explain.md", "docs/limits.md"):
             page_ = re.sub(r"(?s)```.*?```", "", read(path))
             for span in re.findall(r"`((?:scripts|docker|bench|tests)/\w[^`]*|tollgate [a-z][^`]*)`", page_):
                 with self.subTest(span, page=path):

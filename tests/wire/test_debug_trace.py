@@ -69,7 +69,7 @@ class Trace(Case):
     def test_a_refusal_tells_why(self):
         answer, told = self.traced("/staff/x", 403, [bearer()])
         self.assertEqual(told[:2], ["route staff", "identity user of test (https://issuer.test)"])
-        self.assertRegex(told[2], r"^tier members, \d+ of 1000000 left$")
+        self.assertRegex(told[2], r"^tier members, \d+ of 1000000 left, by subject, counter memory$")
         self.assertEqual(told[-1], "decision deny: email-unauthorized; refused: denied")
         tree = told[3:-1]
         self.assertTrue(any("email" in x and "user@example.com" in x for x in tree), tree)

@@ -1,10 +1,12 @@
 """Rate limits on the wire: counted exactly, told on every response, charged in the order the design names."""
 
+import itertools
 import math
 import time
 
 from harness import (
     KIND,
+    SLOW,
     Case,
     Client,
     EVERY_LIMIT,
@@ -17,20 +19,12 @@ from harness import (
     parallel,
     public,
     provider,
+    request,
     value,
+    wait_until,
 )
-
-
-def trio(m):
-    """(limit, remaining, reset) of a response; each exactly once."""
-    return tuple(int(value(m, "X-RateLimit-" + n)) for n in ("Limit", "Remaining", "Reset"))
-
-
-def tiers(*items):
-    return {"tiers": [dict(zip(("name", "limit", "window"), i[:3]), **(i[3] if len(i) > 3 else {})) for i in items]}
-
-
-DAY = "24h"  # a window that hardly ends while a test runs
+from limits import DAY, OTHERS, Begun, items, tiers, trio
+from load import Clients, Wrk
 
 
 class Told(Case):
@@ -181,6 +175,9 @@ class Reached(Case):
         self.assertStatus(ask(gate.port, "GET", "/", [bearer()]), 200, "a good token has its own bucket")
         self.assertStatus(ask(gate.port, "GET", "/", [("Authorization", "Bearer a b")]), 400, "400 never becomes 429")
         self.assertStatus(ask(gate.port, "GET", "/%zz"), 400, "400 never becomes 429")
+        for result, count in (("admitted", 4), ("limited", 3)):
+            told = gate.metric("tollgate_ratelimit_requests_total", tier="unauthenticated", result=result)
+            self.assertEqual(told, count, result)
 
     def test_good_requests_do_not_charge_the_address(self):
         gate = self.begin(1000, 2)
@@ -260,8 +257,157 @@ class Reached(Case):
             before = gate.peak_kib()
             for i in range(3000, 6000):
                 c.request("GET", "/", [("X-Forwarded-For", "2001:db8:%x:%x::1" % (i >> 8, i & 255))]).response()
-        # A new key may touch a new page of the table; the whole table is 17 MiB, whatever comes.
+        # A new key may touch a new page of the table, and no more: it has its size, whatever comes.
         self.assertLess(gate.peak_kib() - before, (17 if KIND == "release" else 100) * 1024)
+
+
+class Exact(Begun):
+    REQUESTS = 20000 if SLOW else 200000
+
+    def test_two_workers_and_very_many_requests(self):
+        """wrk on thirty-two connections, two workers: what passes is the limit, not one more or less."""
+        limit = self.REQUESTS // 4
+        gate = self.begin(
+            ("authenticated", limit, DAY), OTHERS, section={"ratelimit_fields": False},
+            routes=[{"name": "echo", "prefix": "/", "to": "echo:", "allow_any_authenticated_user": True}],
+            access_log={"output": "off"},
+        )
+        me, asked, passed, unheard = [bearer()], 0, 0, 0
+        while asked < self.REQUESTS:
+            counts = Wrk(gate.port, 4, 32, me).counts()
+            self.assertEqual({s for s, _ in counts} - {200, 429}, set())
+            asked += sum(counts.values())
+            passed += sum(n for (status, _), n in counts.items() if status == 200)
+            if not any(status == 429 for status, _ in counts):
+                unheard += 32                                # at its end wrk drops an answer of each connection
+        told = gate.metric("tollgate_ratelimit_requests_total", tier="authenticated", result="admitted")
+        self.assertEqual(told, limit)
+        self.assertLessEqual(passed, limit)
+        self.assertGreaterEqual(passed, limit - unheard)
+        self.assertGreaterEqual(
+            gate.metric("tollgate_ratelimit_requests_total", tier="authenticated"), self.REQUESTS
+        )
+        self.assertStatus(ask(gate.port, "GET", "/", me), 429)
+
+
+class Reload(Begun):
+    def again(self, gate, **changes):
+        loaded = gate.stderr().count('"reloaded"')
+        gate.configure(config([members(self.up)], **changes))
+        gate.reload()
+        self.assertTrue(wait_until(lambda: gate.stderr().count('"reloaded"') > loaded), gate.stderr()[-500:])
+
+    def left(self, gate, **kwargs):
+        return trio(ask(gate.port, "GET", "/", [bearer(**kwargs)]))[:2]
+
+    def test_counts_survive(self):
+        """A changed limit, mode or criterion keeps the count; another length of the window is another counter."""
+        gate = self.begin(("authenticated", 10, DAY), OTHERS)
+        self.assertEqual([self.left(gate) for _ in range(4)][-1], (10, 6))
+        self.again(gate, rate_limits=tiers(("authenticated", 10, DAY), OTHERS))
+        self.assertEqual(self.left(gate), (10, 5))
+        self.again(gate, rate_limits=tiers(("authenticated", 20, DAY), OTHERS))
+        self.assertEqual(self.left(gate), (20, 14))
+        self.again(gate, rate_limits=tiers(("authenticated", 3, DAY), OTHERS))
+        self.assertStatus(ask(gate.port, "GET", "/", [bearer()]), 429, "six are counted")
+        self.again(gate, rate_limits={"mode": "shadow", **tiers(("authenticated", 3, DAY), OTHERS)})
+        self.assertStatus(ask(gate.port, "GET", "/", [bearer()]), 200)
+        self.again(
+            gate, rate_limits=tiers(("gold", 5, DAY, {"when": [{"claim/plan": "gold"}]}), ("authenticated", 30, DAY), OTHERS)
+        )
+        limit, left = self.left(gate)
+        self.assertEqual(limit, 30)
+        self.assertLessEqual(left, 30 - 7)
+        self.again(gate, rate_limits=tiers(("authenticated", 30, "12h"), OTHERS))
+        self.assertEqual(self.left(gate), (30, 29))
+
+    def test_counts_survive_with_several_windows(self):
+        gate = self.begin(("authenticated", [{"limit": 9, "window": "1h", "algorithm": "sliding"},
+                                             {"limit": 10, "window": DAY}]), OTHERS)
+        self.assertEqual(self.statuses(gate, 3), [200] * 3)
+        self.again(gate, rate_limits=tiers(("authenticated", [{"limit": 8, "window": "1h", "algorithm": "sliding"},
+                                                              {"limit": 20, "window": DAY}]), OTHERS))
+        m = ask(gate.port, "GET", "/", [bearer()])
+        self.assertEqual([p["r"] for _, p in items(m)], [4, 16])
+
+    def test_reloads_under_load(self):
+        """Exactly the limit over many reloads, each with requests in flight."""
+        gate = self.begin(("authenticated", 400, DAY), OTHERS)
+        octets = request("GET", "/", [bearer()])
+        with Clients([(gate.port, octets)] * 4, rate=150) as load:
+            for n in range(4):
+                time.sleep(0.3)
+                self.again(gate, rate_limits=tiers(("authenticated", 400, DAY), OTHERS), realm="r%d" % n)
+            self.assertTrue(wait_until(lambda: any(a.status == 429 for a in list(load.answers[-50:])), 10))
+        self.assertEqual(load.errors, [])
+        self.assertEqual(sum(a.status == 200 for a in load.answers), 400)
+
+    def test_how_it_is_told(self):
+        """Each setting of the fields holds from the next answer on, and again when it is taken out."""
+        limits = tiers(("authenticated", 1000, DAY), OTHERS)
+        gate = self.begin(section=limits)
+        names = ("X-RateLimit-Limit", "RateLimit")
+
+        def told():
+            m = ask(gate.port, "GET", "/", [bearer()])
+            return [value(m, n) is not None for n in names]
+
+        for more, want in (
+            ({"x_ratelimit": "off"}, [False, True]),
+            ({"ratelimit_fields": False}, [True, False]),
+            ({"x_ratelimit": "off", "ratelimit_fields": False}, [False, False]),
+            ({"x_ratelimit": "delta"}, [True, True]),
+        ):
+            self.again(gate, rate_limits={**limits, **more})
+            self.assertEqual(told(), want, more)
+        self.assertLessEqual(trio(ask(gate.port, "GET", "/", [bearer()]))[2], 86400)
+        self.again(gate, rate_limits=limits)
+        self.assertGreater(trio(ask(gate.port, "GET", "/", [bearer()]))[2], 86400)
+
+    def test_off_and_on_again(self):
+        """Whatever max_keys is: what is off says nothing of it."""
+        on = {"max_keys": 2048, **tiers(("authenticated", 10, DAY), OTHERS)}
+        gate = self.begin(section=on)
+        self.assertEqual(self.left(gate), (10, 9))
+        self.again(gate, rate_limits="off")
+        self.assertIsNone(value(ask(gate.port, "GET", "/", [bearer()]), "X-RateLimit-Limit"))
+        self.again(gate, rate_limits=on)
+        self.assertEqual(self.left(gate), (10, 8))
+        gate.configure(config([members(self.up)], rate_limits={**on, "max_keys": 4096}))
+        gate.reload()
+        self.assertTrue(wait_until(lambda: "max_keys can only change" in gate.stderr()), gate.stderr()[-500:])
+
+    def test_max_keys_needs_a_restart(self):
+        gate = self.begin(("authenticated", 10, DAY), OTHERS)
+        gate.configure(config([members(self.up)], rate_limits={"max_keys": 2048, **tiers(("authenticated", 5, DAY), OTHERS)}))
+        gate.reload()
+        self.assertTrue(wait_until(lambda: "max_keys" in gate.stderr()), gate.stderr()[-500:])
+        self.assertEqual(self.left(gate)[0], 10)
+
+
+class Bounded(Begun):
+    def test_a_blocked_key_stays_blocked(self):
+        """With the smallest table, many newcomers: who has used up his limit is not let in by being forgotten."""
+        gate = self.begin(
+            ("authenticated", 1, DAY), ("unauthenticated", 2, DAY), section={"max_keys": 1024},
+            routes=[public(self.up)], trusted_proxies=["127.0.0.0/8"], workers=1,
+        )
+        count = 4000 if SLOW else 6000
+        with Client(gate.port) as c:
+            def come(n):
+                a = "10.%d.%d.%d" % (n >> 16, n >> 8 & 255, n & 255)
+                return c.request("GET", "/", [("X-Forwarded-For", a)]).response().status
+
+            blocked = range(300)
+            for n in itertools.chain(blocked, blocked):
+                self.assertEqual(come(n), 200)
+            for n in range(1000, 1000 + count):
+                come(n)
+            self.assertEqual([n for n in blocked if come(n) != 429], [])
+        metrics = gate.metrics()
+        self.assertGreater(gate.metric("tollgate_ratelimit_evictions_total"), 0)
+        self.assertRegex(metrics, r'(?m)^tollgate_ratelimit_keys\{algorithm="fixed"\} \d+')
+        self.assertLessEqual(gate.metric("tollgate_ratelimit_keys"), 3 * 1024 + 64)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import urllib.parse
 
 import certs
 import nginx
+import redis_server
 from harness import (
     Case,
     PATIENCE,
@@ -817,6 +818,51 @@ class CheckOnline(WithIssuer):
             self.assertSays(self.check(cfg), 69, "^FAILED .*no connection within 300 ms")
             for c in fillers:
                 c.close()
+
+    def store(self, url, **more):
+        limits = {"store": url, "store_secret": "0123456789abcdef0123456789abcdef", **more}
+        route = {"prefix": "/", "to": self.up.url, "allow_public_unauthenticated_access": True}
+        return self.check({"routes": [route], "rate_limits": limits})
+
+    def test_store(self):
+        def plain(r):
+            return "redis://127.0.0.1:%d/3" % r.port
+
+        with redis_server.Redis(free_port(), password="hunter2") as r:
+            out = self.assertSays(
+                self.store(r.url(password="hunter2", database=3)), 0, "^ok .*store %s: answers" % plain(r)
+            )
+            out += self.assertSays(
+                self.store(r.url(password="hunter3", database=3)), 69, "^FAILED .*store %s: AUTH.*WRONGPASS" % plain(r)
+            )
+            out += self.assertSays(
+                self.store(plain(r)), 69, "^FAILED .*store %s: .*NOAUTH.*store_password_file" % plain(r)
+            )
+            r.read_only()
+            out += self.assertSays(
+                self.store(r.url(password="hunter2", database=3)), 69, "^FAILED .*store %s: READONLY.*primary" % plain(r)
+            )
+            r.kill()
+            out += self.assertSays(
+                self.store(r.url(password="hunter2", database=3), when_store_fails="deny"),
+                69,
+                "^FAILED .*store %s: cannot connect: Connection refused; meanwhile nobody is admitted" % plain(r),
+            )
+            self.assertNotIn("hunter", out)
+
+    def test_store_with_tls(self):
+        port = free_port()
+        lines = ["tls-port %d" % port, "tls-auth-clients no", "tls-ca-cert-file " + self.ca.cert]
+        lines += ["tls-cert-file " + self.leaf.cert, "tls-key-file " + self.leaf.key]
+        url = "rediss://localhost:%d" % port
+        with redis_server.Redis(free_port(), lines=lines) as r:
+            self.assertSays(self.store(url, store_ca_file=self.ca.cert), 0, "^ok .*store %s: answers" % url)
+            self.assertSays(self.store(url), 69, "^FAILED .*store %s: no TLS: .*not trusted.*store_ca_file" % url)
+            named = "rediss://127.0.0.2:%d" % port       # where it is, and not what its certificate says
+            r.ask("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2")
+            self.assertSays(
+                self.store(named, store_ca_file=self.ca.cert), 69, "^FAILED .*store %s: no TLS: .*is not for" % named
+            )
 
     def test_token(self):
         it = self.issuer()

@@ -67,6 +67,9 @@ def routes(dead):
         rule(allow({"authenticated_user": True}), "/named", policies=["corp", "weekend"]),
         rule(allow({"accept": True}), "/other-only", identity_providers=["other"]),
         rule(None, "/closed"),
+        rule(allow({"authenticated_user": True}), "/quota", rate_limits={"tiers": [QUOTA]}),
+        rule(allow({"accept": True}), "/together", rate_limits={"algorithm": "sliding", "tiers": [TOGETHER]}),
+        rule(allow({"accept": True}), "/uncounted", rate_limits="off"),
         {"name": "flags", "prefix": "/flags", "to": "echo:", "allowed_users": ["u1"], "allowed_domains": ["corp.test"]},
         {"name": "idp", "prefix": "/idp", "to": "echo:", "allowed_idp_claims": {"level": [3]}},
         members(dead, name="dead", prefix="/dead"),
@@ -81,6 +84,17 @@ POLICIES = [
     {"name": "weekend", "ppl": deny({"day_of_week": "sat,sun"}, op="and")},
     {"name": "nobody", "enforced": True, "ppl": deny({"user": {"is": "banned"}})},
 ]
+# Of a route's own: limits that a claim says (0, text, lists and large numbers among them), and some that only count.
+QUOTA = {
+    "name": "quota",
+    "key": "claim/level",
+    "windows": [
+        {"limit": 40, "window": "24h", "limit_claim": "level", "limit_ceiling": 1000000},
+        {"limit": 1, "window": "1h", "mode": "shadow"},
+        {"limit": 1000000, "window": "1m", "algorithm": "sliding", "limit_claim": "groups", "limit_ceiling": 1000000},
+    ],
+}
+TOGETHER = {"name": "together", "limit": 40, "window": "24h", "key": "route"}
 TIERS = [
     {"name": "tiny", "limit": 10, "window": "1m", "when": [{"claim/plan": "tiny"}]},
     {"name": "staff", "limit": 1000000, "window": "1m", "when": [{"groups": {"has": "staff"}}, {"claim/level": 3}]},
@@ -163,7 +177,7 @@ def tokens():
         if r.random() < 0.5:
             claims["realm"] = {"roles": r.choice([["admin"], "staff", ["staff", "blocked"], {"x": "y"}, []])}
         if r.random() < 0.6:
-            claims["level"] = r.choice([1, 3, 3.0, "3", [1, 3], 12345678901234567890, None, True])
+            claims["level"] = r.choice([0, 1, 3, 3.0, "3", [1, 3], 12345678901234567890, None, True, -1, 2.5, [2]])
         if r.random() < 0.3:
             claims["plan"] = r.choice(["tiny", "big", ["tiny"], "t\u00e9\u0001\u0085\U0001f600"])
         if r.random() < 0.3:
@@ -174,6 +188,7 @@ def tokens():
             made.append(mint.jws(jwk, {"alg": "HS256", "typ": "JWT"}, body, alg="HS256"))
         else:
             made.append(token(**claims, exp=int(time.time()) + 3600))
+    made += [token(sub="w%d" % level, level=level, exp=int(time.time()) + 3600) for level in (0, 1, 3)]
     made += [token(exp=int(time.time()) - 10), token(aud="elsewhere"), token(iss="https://nobody.test"), token("ecX256")]
     return made
 
@@ -214,6 +229,7 @@ class Random(Case):
             self.assertGreater(sum(x["decision"] == decision for x in lines), COUNT / 500, decision)
         for name in names:
             self.assertTrue(any(x.get("route") == name and x["reasons"] for x in lines), name)
+        self.judge_limits(lines)
         shadows = [x["shadow"]["decision"] != x["decision"] for x in lines if "shadow" in x]
         self.assertTrue(any(shadows) and not all(shadows))
         self.tell_some(gate, lines, answers)
@@ -224,6 +240,20 @@ class Random(Case):
             self.assertEqual(x["status"], answers[x["request_id"]], x)
             if x["decision"] != "none":
                 self.assertIn(x["status"], DECISIONS[x["decision"]], x)
+
+    def judge_limits(self, lines):
+        """Each kind of counter was seen, and full; those that only count have let it through."""
+        keys = {x["limit_key"] for x in lines if x.get("tier") == "quota"}
+        self.assertEqual(keys, {"subject", "claim"}, "by claim, and by subject who has none")
+        self.assertIn("claim", {x["limit_key"] for x in lines if x["decision"] == "limit"})
+        limits = {x["limit"] for x in lines if x.get("tier") == "quota" and x["window"] == "quota-24h"}
+        self.assertLessEqual({0, 1, 3, 40, 1000000}, limits)
+        self.assertTrue(any(x["decision"] == "limit" and x.get("tier") == "together" for x in lines))
+        self.assertTrue(all(x["counter"] == "memory" for x in lines if "tier" in x))
+        self.assertFalse(any("tier" in x for x in lines if x.get("route") == "uncounted"))
+        counted = [x for x in lines if "shadow_limited" in x]
+        self.assertEqual({tuple(x["shadow_limited"]) for x in counted}, {("quota-1h",)})
+        self.assertIn("allow", {x["decision"] for x in counted})
 
     def tell_some(self, gate, lines, answers):
         """One at a time, as a person asks, with the whole tree."""
@@ -355,7 +385,7 @@ class Refusals(Case):
                 done.add(self.told(gate, refusal, status))
         said = gate.explain()
         self.assertEqual(said["equal"], said["judged"], said)
-        done |= self.certificates()
+        done |= self.certificates() | self.no_counter()
         self.assertEqual(done, self.names(), "a refusal that is not provoked here")
 
     def test_scopes(self):
@@ -400,6 +430,21 @@ class Refusals(Case):
         with open(os.path.join(folder, "boot/token_words.c"), encoding="utf-8") as f:
             told = set(re.findall(r'^    \{"([\w-]+)"', f.read(), re.M))
         self.assertEqual(words - told, set())
+
+    def no_counter(self):
+        """The store is away, and nobody is admitted then."""
+        limits = {"store": "redis://user:s3cret@127.0.0.1:%d/2" % free_port(), "when_store_fails": "deny"}
+        gate = self.start(config([members("echo:")], rate_limits={**limits, "store_secret": "0123456789abcdef"}))
+        m = ask(gate.port, "GET", "/", [bearer()])
+        self.assertEqual(m.status, 503)
+        self.assertTrue(m.get(b"Retry-After"))
+        line = gate.log()[0]
+        code, out, err = run("why", line["request_id"], gate.access, "-c", gate.config_path, cwd=gate.dir)
+        self.assertRegex(out, r"(?m)^do +see whether redis://127\.0\.0\.1:\d+/2 answers", err)
+        self.assertRegex(gate.stderr(), r'"limits_in":"redis://127\.0\.0\.1:\d+/2"')
+        self.assertNotIn("s3cret", out + gate.stderr())
+        self.assertRegex(out, r"(?m)^status +503 Service Unavailable: the store of the rate limits ")
+        return {self.told(gate, "no-counter", 503)}
 
     def certificates(self):
         done = set()
