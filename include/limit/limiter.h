@@ -16,8 +16,6 @@ struct tg_limit_worker;
 
 struct tg_limiter *tg_limiter_new(size_t max_keys);
 void tg_limiter_free(struct tg_limiter *l);              /* after its workers; NULL is fine */
-/* The counters of this process, for those who count what no configuration speaks of. */
-struct tg_local_limits *tg_limiter_local(struct tg_limiter *l);
 
 /* `resolver` is the worker's. Counts in memory until bound. */
 struct tg_limit_worker *tg_limit_worker_new(struct tg_limiter *l, struct tg_worker *w, struct tg_resolver *resolver);
@@ -37,7 +35,6 @@ struct tg_limit_ask {                                    /* one request's questi
     void (*done)(void *arg);                             /* from the loop, never from inside tg_limit_charge */
     void *arg;
     struct tg_limit_wait *wait;                          /* private: NULL: it does not wait */
-    bool again;                                          /* private: it has waited */
 };
 /*
  * Counts one request. True: *out is the answer. False: `done` will be called, and asking again then gives the answer

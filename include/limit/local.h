@@ -23,7 +23,7 @@ void tg_local_limits_free(struct tg_local_limits *l);    /* NULL is fine */
  */
 void tg_local_charge(struct tg_local_limits *l, const struct tg_tier *tier, const struct tg_limit_key *key,
                      const struct tg_claims *claims, int64_t wall_ms, bool look, struct tg_charge *out);
-/* One window of it. `cost` 0 looks. For whoever counts on behalf of a store that is away. */
+/* One window, `cost` requests at once; 0 looks. */
 bool tg_local_count(struct tg_local_limits *l, const struct tg_window *window, uint64_t key_hash, uint32_t limit,
                     int64_t wall_ms, uint32_t cost, struct tg_charge_window *out);
 

@@ -13,6 +13,7 @@
 #define TG_WINDOW_MAX_S 86400u
 #define TG_LIMIT_MAX 2147483647u                         /* requests in a window: what a counter holds */
 #define TG_SLIDING_LIMIT_MAX 16777214u                   /* in a sliding one, whose counters are smaller */
+#define TG_STORE_PREFIX_MAX 64u
 
 enum tg_limit_by { TG_BY_SUBJECT, TG_BY_CLAIM, TG_BY_ADDRESS, TG_BY_ROUTE };
 const char *tg_limit_by_name(enum tg_limit_by by);       /* "subject", "claim", "address", "route" */

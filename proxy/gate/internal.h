@@ -33,10 +33,10 @@ struct tg_route_metrics {
 };
 /* What counts on a route, and the series of its tiers. */
 enum tg_limited {
-    TG_LIMITED_ADMITTED, TG_LIMITED_LIMITED, TG_LIMITED_SHADOW, TG_LIMITED_UNAVAILABLE, TG_LIMITED_COUNT
+    TG_COUNTED_ADMITTED, TG_COUNTED_REFUSED, TG_COUNTED_SHADOW, TG_COUNTED_UNAVAILABLE, TG_COUNTED_COUNT
 };
 struct tg_tier_metrics {
-    struct tg_series *by_result[TG_LIMITED_COUNT];
+    struct tg_series *by_result[TG_COUNTED_COUNT];
 };
 struct tg_route_limits {
     const struct tg_tiers *tiers;
@@ -332,10 +332,10 @@ size_t tg_scopes_needed(const struct tg_exchange *ex, const struct tg_route *rou
 size_t tg_answer_fields(struct tg_exchange *ex, const struct tg_head *theirs,
                         struct tg_field out[static TG_ANSWER_FIELDS]);
 /* limit_fields: the rate-limit fields alone. `theirs`: the answer of the upstream; NULL: it is ours. */
-size_t tg_limit_answer_fields(struct tg_exchange *ex, const struct tg_head *theirs,
+size_t tg_answer_limit_fields(struct tg_exchange *ex, const struct tg_head *theirs,
                               struct tg_field out[static TG_LIMIT_FIELD_COUNT]);
 /* Of an interim answer (1xx): nothing is told of a limit that we tell of in the final one. */
-void tg_limit_drop(const struct tg_exchange *ex, struct tg_head *interim);
+void tg_drop_limit_fields(const struct tg_exchange *ex, struct tg_head *interim);
 /* trace_headers: how it was decided, for whoever knows the route's debug_trace. */
 void tg_trace_ask(struct tg_exchange *ex);               /* sets ex->traced */
 size_t tg_trace_fields(struct tg_exchange *ex, struct tg_field out[static TG_TRACE_LINES]);

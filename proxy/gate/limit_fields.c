@@ -67,7 +67,7 @@ static void prefer_stricter(struct tg_exchange *ex, const struct tg_head *theirs
     }
 }
 
-size_t tg_limit_answer_fields(struct tg_exchange *ex, const struct tg_head *theirs,
+size_t tg_answer_limit_fields(struct tg_exchange *ex, const struct tg_head *theirs,
                               struct tg_field out[static TG_LIMIT_FIELD_COUNT])
 {
     bool refused = ex->refusal == TG_REFUSE_LIMIT || ex->refusal == TG_REFUSE_NO_COUNTER;
@@ -100,7 +100,7 @@ static bool is_ours(const struct tg_limit_settings *s, struct tg_slice name)
 }
 
 /* The upstream's in a family that is ours; whichever it is, whoever is told waits for the final answer. */
-void tg_limit_drop(const struct tg_exchange *ex, struct tg_head *interim)
+void tg_drop_limit_fields(const struct tg_exchange *ex, struct tg_head *interim)
 {
     const struct tg_limit_settings *s;
     unsigned kept = 0;

@@ -68,16 +68,16 @@ static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_s
 
 void tg_metrics_bind_tier(struct tg_tier_metrics *m, const struct tg_tier *tier)
 {
-    static const char *const results[TG_LIMITED_COUNT] = {
-        [TG_LIMITED_ADMITTED] = "admitted",
-        [TG_LIMITED_LIMITED] = "limited",
-        [TG_LIMITED_SHADOW] = "shadow_limited",
-        [TG_LIMITED_UNAVAILABLE] = "unavailable",
+    static const char *const results[TG_COUNTED_COUNT] = {
+        [TG_COUNTED_ADMITTED] = "admitted",
+        [TG_COUNTED_REFUSED] = "limited",
+        [TG_COUNTED_SHADOW] = "shadow_limited",
+        [TG_COUNTED_UNAVAILABLE] = "unavailable",
     };
     struct tg_metric *family = tg_metric_family(TG_COUNTER, "tollgate_ratelimit_requests_total",
                                                 "Requests counted against a tier by what came of it.", "tier,result");
 
-    for (size_t i = 0; i < TG_LIMITED_COUNT; i++) {
+    for (size_t i = 0; i < TG_COUNTED_COUNT; i++) {
         struct tg_slice values[] = {tier->name, tg_slice_str(results[i])};
 
         m->by_result[i] = tg_metric_series(family, values);

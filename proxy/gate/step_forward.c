@@ -129,7 +129,7 @@ static void on_interim(struct tg_call *call, const struct tg_head *head)
     tg_forward_response(ex->route->forward, head, NULL, 0, tg_slice(NULL, 0), &ex->arena, &out);
     out.status = head->status;
     out.reason = head->reason;
-    tg_limit_drop(ex, &out);
+    tg_drop_limit_fields(ex, &out);
     if (ex->route->debug_trace.len)
         tg_trace_drop(&out);
     ex->client->interim(ex, &out);

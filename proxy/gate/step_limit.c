@@ -53,10 +53,10 @@ static void count_result(const struct tg_exchange *ex, const struct tg_route_lim
     const struct tg_charge *c = &ex->charge;
     const struct tg_tiers *tiers = l->tiers;
     size_t i = c->tier == &tiers->unauthenticated ? tiers->count : (size_t)(c->tier - tiers->items);
-    enum tg_limited result = c->failed        ? TG_LIMITED_UNAVAILABLE
-                             : !c->admitted   ? TG_LIMITED_LIMITED
-                             : c->shadow_full ? TG_LIMITED_SHADOW
-                                              : TG_LIMITED_ADMITTED;
+    enum tg_limited result = c->failed        ? TG_COUNTED_UNAVAILABLE
+                             : !c->admitted   ? TG_COUNTED_REFUSED
+                             : c->shadow_full ? TG_COUNTED_SHADOW
+                                              : TG_COUNTED_ADMITTED;
 
     tg_metric_add(l->metrics[i].by_result[result], ex->gate->cell, 1);
 }

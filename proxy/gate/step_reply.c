@@ -50,7 +50,7 @@ static size_t nonce_field(struct tg_exchange *ex, struct tg_field *out)
 size_t tg_answer_fields(struct tg_exchange *ex, const struct tg_head *theirs,
                         struct tg_field out[static TG_ANSWER_FIELDS])
 {
-    size_t n = tg_limit_answer_fields(ex, theirs, out);
+    size_t n = tg_answer_limit_fields(ex, theirs, out);
 
     if (ex->request_id.len)
         out[n++] = (struct tg_field){TG_S("X-Request-Id"), ex->request_id, TG_FIELD_X_REQUEST_ID};

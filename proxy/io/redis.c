@@ -20,7 +20,7 @@
 /* ---- commands ---- */
 
 /* An AUTH command is a secret. */
-static void free_call(struct call *c)
+static void free_call(struct redis_call *c)
 {
     if (c->kind == CALL_AUTH)
         explicit_bzero(c->command, c->len);
@@ -29,7 +29,7 @@ static void free_call(struct call *c)
 }
 
 /* To the socket at once, or as far as it goes; the rest waits in the stream. */
-static void send_call(struct tg_redis *r, struct call *c)
+static void send_call(struct tg_redis *r, struct redis_call *c)
 {
     c->next = NULL;
     *r->calls_tail = c;
@@ -42,9 +42,9 @@ static void send_call(struct tg_redis *r, struct call *c)
     tg_stream_flush(&r->stream);
 }
 
-static struct call *shift_call(struct tg_redis *r)
+static struct redis_call *shift_call(struct tg_redis *r)
 {
-    struct call *c = r->calls;
+    struct redis_call *c = r->calls;
 
     if (!c)
         return NULL;
@@ -55,9 +55,9 @@ static struct call *shift_call(struct tg_redis *r)
     return c;
 }
 
-static struct call *new_call(enum kind kind, int argc, const char **argv, const size_t *argv_len)
+static struct redis_call *new_call(enum redis_call_kind kind, int argc, const char **argv, const size_t *argv_len)
 {
-    struct call *c = TG_NEW(struct call);
+    struct redis_call *c = TG_NEW(struct redis_call);
 
     c->kind = kind;
     c->len = (size_t)redisFormatCommandArgv(&c->command, argc, argv, argv_len);
@@ -65,7 +65,7 @@ static struct call *new_call(enum kind kind, int argc, const char **argv, const 
     return c;
 }
 
-static void say(struct tg_redis *r, enum kind kind, const struct tg_slice *words, int count)
+static void say(struct tg_redis *r, enum redis_call_kind kind, const struct tg_slice *words, int count)
 {
     const char *argv[3];
     size_t len[3];
@@ -90,7 +90,7 @@ void tg_redis_greet(struct tg_redis *r)
     const struct tg_redis_address *a = &r->options.address;
     char number[16];
 
-    r->state = GREETING;
+    r->state = REDIS_GREETING;
     r->reader = tg_redis_reader_new();
     if (a->username.len > 0)
         say(r, CALL_AUTH, (struct tg_slice[]){TG_S("AUTH"), a->username, a->password}, 3);
@@ -122,7 +122,7 @@ void tg_redis_tell(struct tg_redis *r, bool up, const char *why)
  * What was refused, for a log. The answer to AUTH is told only when it is one that is known to repeat nothing: a server
  * that does not know the command shows its arguments.
  */
-static void refusal(enum kind kind, struct tg_slice text, char *out, size_t room)
+static void refusal(enum redis_call_kind kind, struct tg_slice text, char *out, size_t room)
 {
     static const char *const harmless[] = {
         "WRONGPASS ", "NOAUTH ", "NOPERM ", "LOADING ", "BUSY ", "DENIED ", "ERR max number of clients",
@@ -153,7 +153,7 @@ static struct tg_slice error_of(const redisReply *reply)
 }
 
 /* "OK" to AUTH and SELECT, the digest to SCRIPT LOAD. */
-static bool is_expected(struct tg_redis *r, enum kind kind, const redisReply *reply)
+static bool is_expected(struct tg_redis *r, enum redis_call_kind kind, const redisReply *reply)
 {
     if (kind != CALL_LOAD)
         return reply->type == REDIS_REPLY_STATUS;
@@ -163,7 +163,7 @@ static bool is_expected(struct tg_redis *r, enum kind kind, const redisReply *re
     return true;
 }
 
-static void answer_greeting(struct tg_redis *r, const struct call *c, const redisReply *reply)
+static void answer_greeting(struct tg_redis *r, const struct redis_call *c, const redisReply *reply)
 {
     char why[320];
 
@@ -173,7 +173,7 @@ static void answer_greeting(struct tg_redis *r, const struct call *c, const redi
     } else if (!is_expected(r, c->kind, reply)) {
         tg_redis_lost(r, "it does not answer as a Redis server");
     } else if (r->call_count == 0) {
-        r->state = UP;
+        r->state = REDIS_UP;
         r->up_since_ms = r->worker->now_ms;
         tg_redis_tell(r, true, "");
     }
@@ -184,7 +184,7 @@ static bool is_unknown_script(const redisReply *reply)
     return reply->type == REDIS_REPLY_ERROR && tg_slice_starts_with(text_of(reply), TG_S("NOSCRIPT"));
 }
 
-static void tell_answer(struct tg_redis *r, const struct call *c, const redisReply *reply)
+static void tell_answer(struct tg_redis *r, const struct redis_call *c, const redisReply *reply)
 {
     struct tg_redis_answer a = {.sent_us = c->sent_us, .answered_us = r->read_us, .numbers = r->numbers};
 
@@ -199,7 +199,7 @@ static void tell_answer(struct tg_redis *r, const struct call *c, const redisRep
 }
 
 /* True: `c` lives on. */
-static bool answer_eval(struct tg_redis *r, struct call *c, const redisReply *reply)
+static bool answer_eval(struct tg_redis *r, struct redis_call *c, const redisReply *reply)
 {
     if (c->kind != CALL_EVAL)                            /* loaded again; if it was refused the next answer tells */
         return false;
@@ -216,7 +216,7 @@ static bool answer_eval(struct tg_redis *r, struct call *c, const redisReply *re
 /* False: the link is not what it was, or is gone. */
 static bool on_reply(struct tg_redis *r, const redisReply *reply)
 {
-    struct call *c = shift_call(r);
+    struct redis_call *c = shift_call(r);
     enum redis_state before = r->state;
     char why[320];
 
@@ -233,13 +233,13 @@ static bool on_reply(struct tg_redis *r, const redisReply *reply)
         tg_deadline_rest(&r->timer);
     else
         tg_deadline_set(&r->worker->wheel, &r->timer, r->worker->now_ms + r->options.dead_ms);
-    if (before == GREETING) {
+    if (before == REDIS_GREETING) {
         answer_greeting(r, c, reply);
         free_call(c);
     } else if (!answer_eval(r, c, reply)) {
         free_call(c);
     }
-    return !r->freed && r->state >= GREETING;
+    return !r->freed && r->state >= REDIS_GREETING;
 }
 
 static void read_answers(struct tg_redis *r)
@@ -285,13 +285,13 @@ void tg_redis_read(struct tg_redis *r)
 void tg_redis_drop_calls(struct tg_redis *r, bool tell)
 {
     const struct tg_redis_answer a = {.lost = true, .answered_us = tg_clock_mono_us()};
-    struct call *c = r->calls;
+    struct redis_call *c = r->calls;
 
     r->calls = NULL;
     r->calls_tail = &r->calls;
     r->call_count = 0;
     while (c) {
-        struct call *next = c->next;
+        struct redis_call *next = c->next;
         struct tg_redis_answer mine = a;
 
         mine.sent_us = c->sent_us;
@@ -350,7 +350,7 @@ void tg_redis_free(struct tg_redis *r)
     tg_redis_leave(r);
 }
 
-bool tg_redis_is_up(const struct tg_redis *r) { return r->state == UP; }
+bool tg_redis_is_up(const struct tg_redis *r) { return r->state == REDIS_UP; }
 
 void tg_redis_counts(const struct tg_redis *r, struct tg_redis_counts *out) { *out = r->counts; }
 
@@ -379,9 +379,9 @@ bool tg_redis_eval(struct tg_redis *r, const struct tg_slice *keys, size_t key_c
                    size_t arg_count, void (*done)(void *arg, const struct tg_redis_answer *answer), void *arg)
 {
     char number[24];
-    struct call *c;
+    struct redis_call *c;
 
-    if (r->state != UP || r->freed || r->call_count >= CALLS_MAX || tg_stream_backlog(&r->stream) > BACKLOG_MAX)
+    if (r->state != REDIS_UP || r->freed || r->call_count >= CALLS_MAX || tg_stream_backlog(&r->stream) > BACKLOG_MAX)
         return false;
     snprintf(number, sizeof(number), "%zu", key_count);
     fill_argv(r, number, keys, key_count, args, arg_count);
@@ -404,7 +404,7 @@ void tg_redis_wait(struct tg_redis *r, int64_t most_ms)
     int64_t until_ms = tg_clock_mono_ms() + most_ms, left_ms;
 
     tg_redis_enter(r);
-    while (!r->freed && r->state == UP && r->call_count > 0 && (left_ms = until_ms - tg_clock_mono_ms()) > 0) {
+    while (!r->freed && r->state == REDIS_UP && r->call_count > 0 && (left_ms = until_ms - tg_clock_mono_ms()) > 0) {
         struct pollfd p = {.fd = r->stream.fd, .events = POLLIN};
 
         if (tg_stream_backlog(&r->stream) > 0)

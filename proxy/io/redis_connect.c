@@ -51,10 +51,10 @@ void tg_redis_lost(struct tg_redis *r, const char *why)
     char text[320];
 
     snprintf(text, sizeof(text), "%s", why);             /* it may lie in what is freed now */
-    if (r->state == UP && r->worker->now_ms - r->up_since_ms >= STEADY_MS)
+    if (r->state == REDIS_UP && r->worker->now_ms - r->up_since_ms >= STEADY_MS)
         r->failures = 0;
     tg_redis_hang_up(r);
-    r->state = PAUSING;
+    r->state = REDIS_PAUSING;
     tg_deadline_set(&r->worker->wheel, &r->timer, r->worker->now_ms + pause_ms(r));
     tg_redis_tell(r, false, text);
     tg_redis_drop_calls(r, true);
@@ -153,7 +153,7 @@ static void try_next(struct tg_redis *r)
 {
     struct tg_address to;
 
-    r->state = CONNECTING;
+    r->state = REDIS_CONNECTING;
     while (next_address(r, &to)) {
         if (!connect_to(r, &to))
             continue;
@@ -194,7 +194,7 @@ static void begin(struct tg_redis *r)
     const struct tg_ip *ips = NULL;
     size_t count = 0;
 
-    r->state = RESOLVING;
+    r->state = REDIS_RESOLVING;
     r->counts.connects++;
     tg_deadline_set(&r->worker->wheel, &r->timer, r->worker->now_ms + r->options.dead_ms);
     if (r->options.address.host.len > 0 && tg_resolve(r->resolver, r->options.address.host, on_resolved, r, &ips,
@@ -208,7 +208,7 @@ static void on_connect(struct tg_deferred *d)
     struct tg_redis *r = (struct tg_redis *)((char *)d - offsetof(struct tg_redis, connect));
 
     tg_redis_enter(r);
-    if (r->state == CONNECTING)
+    if (r->state == REDIS_CONNECTING)
         try_next(r);
     else
         begin(r);
@@ -218,15 +218,15 @@ static void on_connect(struct tg_deferred *d)
 static void on_timer(struct tg_deadline *d)
 {
     struct tg_redis *r = (struct tg_redis *)((char *)d - offsetof(struct tg_redis, timer));
-    const char *what = r->state == RESOLVING ? "no address of its name" : r->state != CONNECTING ? "no answer"
+    const char *what = r->state == REDIS_RESOLVING ? "no address of its name" : r->state != REDIS_CONNECTING ? "no answer"
                        : r->stream.shaking ? "no TLS handshake" : "no connection";
     char why[80];
 
     snprintf(why, sizeof(why), "%s within %lld ms", what, (long long)r->options.dead_ms);
     tg_redis_enter(r);
-    if (r->state == PAUSING) {
+    if (r->state == REDIS_PAUSING) {
         begin(r);
-    } else if (r->state == CONNECTING) {                 /* the next address may be better */
+    } else if (r->state == REDIS_CONNECTING) {                 /* the next address may be better */
         note_failure(r, FAILED_SILENT, "%s", why);
         tg_stream_close(&r->stream, false);
         try_next(r);

@@ -10,15 +10,15 @@
 #define TG_REDIS_ADDRESSES 8                             /* of a name, that are tried */
 #define TG_REDIS_SHA1 40                                 /* in hex digits */
 
-enum redis_state { PAUSING, RESOLVING, CONNECTING, GREETING, UP };
+enum redis_state { REDIS_PAUSING, REDIS_RESOLVING, REDIS_CONNECTING, REDIS_GREETING, REDIS_UP };
 
 enum redis_failure { FAILED_NAME, FAILED_CONNECT, FAILED_SILENT, FAILED_TLS }; /* a later one tells more */
 
-enum kind { CALL_AUTH, CALL_SELECT, CALL_LOAD, CALL_EVAL };
+enum redis_call_kind { CALL_AUTH, CALL_SELECT, CALL_LOAD, CALL_EVAL };
 
-struct call {                                            /* a command without its answer */
-    struct call *next;
-    enum kind kind;
+struct redis_call {                                            /* a command without its answer */
+    struct redis_call *next;
+    enum redis_call_kind kind;
     bool again;                                          /* asked for the second time */
     char *command;                                       /* as sent; of hiredis */
     size_t len;
@@ -39,11 +39,11 @@ struct tg_redis {
     bool freed, told, told_up;                           /* told: `changed` was called */
     struct tg_ip ips[TG_REDIS_ADDRESSES];
     size_t ip_count, ip_at;
-    struct tg_deadline timer;                            /* PAUSING: begin; UP: no answer for too long; else: give up */
+    struct tg_deadline timer;                            /* REDIS_PAUSING: begin; REDIS_UP: no answer for too long; else: give up */
     struct tg_deferred connect;                          /* the next address, outside of the stream's own callback */
     struct tg_tls_client *tls;
     struct tg_redis_reader *reader;
-    struct call *calls, **calls_tail;
+    struct redis_call *calls, **calls_tail;
     size_t call_count;
     int64_t up_since_ms, read_us;
     unsigned failures;                                   /* since a link was good */

@@ -51,8 +51,6 @@ void tg_limiter_free(struct tg_limiter *l)
     free(l);
 }
 
-struct tg_local_limits *tg_limiter_local(struct tg_limiter *l) { return l->local; }
-
 /* ---- a worker's store ---- */
 
 static struct store *make_store(const struct tg_limiter *l, const struct tg_limit_settings *settings)
@@ -153,7 +151,7 @@ void tg_limit_worker_free(struct tg_limit_worker *lw)
 
 static bool uses_store(const struct tg_limit_settings *s)
 {
-    return s->store.len && !tg_slice_eq(s->store, TG_S("memory"));
+    return s->store.len > 0;
 }
 
 void tg_limit_worker_bind(struct tg_limit_worker *lw, const struct tg_limit_settings *settings)

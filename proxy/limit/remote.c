@@ -8,7 +8,7 @@
 
 #define DEAD_MIN_MS 1000
 #define ENTRIES_MIN 1024
-#define ENTRIES_MAX 262144                               /* about 80 MiB; who is beyond asks more often */
+#define ENTRIES_MAX 262144                               /* about 84 MB; who is beyond asks more often */
 #define PROBE_MIN_MS 100
 #define PROBE_STEPS 5                                    /* doublings: to 1.6 s, and a quarter */
 #define WHY_AGAIN_MS 5000
@@ -68,8 +68,7 @@ struct tg_remote *tg_remote_new(const struct tg_limit_settings *settings, size_t
     r->secret = tg_arena_dup(&r->arena, settings->store_secret);
     r->ca_file = tg_arena_dup(&r->arena, settings->store_ca_file);
     r->prefix = tg_arena_dup(&r->arena, settings->store_prefix);
-    if (r->prefix.len > TG_PREFIX_MAX)
-        r->prefix.len = TG_PREFIX_MAX;
+    tg_assert(r->prefix.len <= TG_STORE_PREFIX_MAX);
     r->address_ok = tg_redis_parse(r->store, &r->arena, &r->address, &err) == TG_OK;
     if (!r->address_ok)                                  /* the settings were checked: this is not reached by them */
         tg_log(TG_LOG_ERROR, "the store of rate limits cannot be used", TG_F_STR("error", tg_err_text(&err)));
@@ -167,69 +166,69 @@ void tg_remote_learn(struct tg_remote_link *link, int64_t sent_us, int64_t answe
 
 /* ---- other workers ---- */
 
-static void bell_unref(struct tg_remote_bell *bell)
+static void waker_unref(struct tg_remote_waker *waker)
 {
-    if (atomic_fetch_sub(&bell->refs, 1) == 1)
-        free(bell);
+    if (atomic_fetch_sub(&waker->refs, 1) == 1)
+        free(waker);
 }
 
-static void on_bell(struct tg_worker *w, void *arg)
+static void on_woken(struct tg_worker *w, void *arg)
 {
-    struct tg_remote_bell *bell = arg;
+    struct tg_remote_waker *waker = arg;
 
     (void)w;
-    atomic_store(&bell->rung, false);
-    if (bell->link)
-        tg_wait_wake(bell->link, NULL, 0);
-    bell_unref(bell);
+    atomic_store(&waker->woken, false);
+    if (waker->link)
+        tg_wait_wake(waker->link, NULL, 0);
+    waker_unref(waker);
 }
 
-void tg_remote_ring(struct tg_remote_link *link, uint64_t workers)
+void tg_remote_wake(struct tg_remote_link *link, uint64_t workers)
 {
     struct tg_remote *r = link->remote;
 
     if (!workers)
         return;
     pthread_mutex_lock(&r->lock);
-    for (struct tg_remote_bell *b = r->bells; b; b = b->next) {
-        if (b == link->bell || !(b->bit & workers) || atomic_exchange(&b->rung, true))
+    for (struct tg_remote_waker *b = r->wakers; b; b = b->next) {
+        if (b == link->waker || !(b->bit & workers) || atomic_exchange(&b->woken, true))
             continue;
         atomic_fetch_add(&b->refs, 1);
-        tg_worker_post(b->worker, on_bell, b);
+        tg_worker_post(b->worker, on_woken, b);
     }
     pthread_mutex_unlock(&r->lock);
 }
 
-static void hang_bell(struct tg_remote_link *link)
+static void join_wakers(struct tg_remote_link *link)
 {
     struct tg_remote *r = link->remote;
-    struct tg_remote_bell *b = TG_NEW(struct tg_remote_bell);
+    struct tg_remote_waker *b = TG_NEW(struct tg_remote_waker);
 
     b->link = link;
     b->worker = link->worker;
     atomic_init(&b->refs, 1);
-    link->bell = b;
+    link->waker = b;
     pthread_mutex_lock(&r->lock);
     b->bit = UINT64_C(1) << r->joined++ % TG_REMOTE_WORKERS;
-    b->next = r->bells;
-    r->bells = b;
+    b->next = r->wakers;
+    r->wakers = b;
     pthread_mutex_unlock(&r->lock);
 }
 
-static void take_bell(struct tg_remote_link *link)
+static void leave_wakers(struct tg_remote_link *link)
 {
     struct tg_remote *r = link->remote;
 
     pthread_mutex_lock(&r->lock);
-    for (struct tg_remote_bell **at = &r->bells; *at; at = &(*at)->next) {
-        if (*at == link->bell) {
-            *at = link->bell->next;
+    for (struct tg_remote_waker **at = &r->wakers; *at; at = &(*at)->next) {
+        if (*at == link->waker) {
+            *at = link->waker->next;
             break;
         }
     }
     pthread_mutex_unlock(&r->lock);
-    link->bell->link = NULL;
-    bell_unref(link->bell);
+    link->waker->link = NULL;
+    waker_unref(link->waker);
 }
 
 /* ---- away and back ---- */
@@ -418,7 +417,7 @@ struct tg_remote_link *tg_remote_join(struct tg_remote *r, struct tg_worker *w, 
     link->worker = w;
     tg_remote_bind(link, settings);
     link->probe.expired = on_probe;
-    hang_bell(link);
+    join_wakers(link);
     tg_flight_init(link);
     tg_wait_init(link);
     atomic_fetch_add(&r->links, 1);
@@ -444,6 +443,6 @@ void tg_remote_leave(struct tg_remote_link *link, bool last)
     if (link->away && r->address_ok)
         atomic_fetch_sub(&r->links_away, 1);
     atomic_fetch_sub(&r->links, 1);
-    take_bell(link);
+    leave_wakers(link);
     free(link);
 }

@@ -16,7 +16,7 @@ struct decision {
     const struct tg_lease_moment *m;
     struct tg_limit_key key;
     struct tg_charge *out;
-    struct tg_remote_seats *seats;
+    struct tg_remote_holds *holds;
     bool first, may_wait, look;
     bool full, waits, alone;
     bool lacks[TG_TIER_WINDOWS];
@@ -40,7 +40,7 @@ static struct tg_lease *open_lease(struct decision *d, unsigned i)
 {
     struct tg_leases *leases = d->link->remote->leases;
     const struct tg_window *w = d->out->windows[i].window;
-    struct tg_lease_kind kind = {d->seats->ids[i], (int64_t)w->length_s * 1000000, w->sliding};
+    struct tg_lease_kind kind = {d->holds->ids[i], (int64_t)w->length_s * 1000000, w->sliding};
     struct tg_lease *l = tg_leases_lock(leases, kind.id), *evicted = NULL;
     uint8_t digest[TG_SHA256_LEN];
 
@@ -67,10 +67,10 @@ static void tell_window(const struct decision *d, unsigned i, const struct tg_le
 
 /* ---- taking ---- */
 
-static void sit_down(struct decision *d, unsigned i, const struct tg_lease *l, enum tg_seat how)
+static void hold(struct decision *d, unsigned i, const struct tg_lease *l, enum tg_hold how)
 {
-    d->seats->how[i] = how;
-    d->seats->taken[i] = (struct tg_lease_taken){l->number, l->incarnation, how == TG_SEAT_ALONE};
+    d->holds->how[i] = how;
+    d->holds->taken[i] = (struct tg_lease_taken){l->number, l->incarnation, how == TG_HOLD_ALONE};
 }
 
 static void wish(struct decision *d, struct tg_lease *l, enum tg_lease_take took)
@@ -81,7 +81,7 @@ static void wish(struct decision *d, struct tg_lease *l, enum tg_lease_take took
     }
     if (d->may_wait) {                                   /* under this lock: an answer may come at any time */
         l->waiting++;
-        l->waiting_workers |= d->link->bell->bit;
+        l->waiting_workers |= d->link->waker->bit;
     }
     if (l->asked_until_us <= d->m->mono_us)
         tg_flight_wish(d->link, l, TG_WISH_PERMITS);
@@ -97,7 +97,7 @@ static enum tg_lease_take take(struct decision *d, unsigned i)
         tg_lease_touch(l, w->limit, d->m);
     took = tg_lease_take(l, w->limit, d->m, d->look);
     if (took == TG_TOOK && !d->look)
-        sit_down(d, i, l, TG_SEAT_PERMIT);
+        hold(d, i, l, TG_HOLD_PERMIT);
     w->full = took == TG_FULL;
     if (!d->look)
         wish(d, l, took);
@@ -113,7 +113,7 @@ static bool take_alone(struct decision *d, unsigned i, bool look)
     bool ok = tg_lease_take_alone(l, w->limit, d->m, look);
 
     if (ok && !look) {
-        sit_down(d, i, l, TG_SEAT_ALONE);
+        hold(d, i, l, TG_HOLD_ALONE);
         tg_lease_schedule(l, d->m);
     }
     w->full = !ok;
@@ -127,37 +127,37 @@ static void owe(struct decision *d, unsigned i)
     struct tg_lease *l = open_lease(d, i);
 
     tg_lease_owe(l, d->m);
-    sit_down(d, i, l, TG_SEAT_ALONE);
+    hold(d, i, l, TG_HOLD_ALONE);
     tg_lease_schedule(l, d->m);
     tell_window(d, i, l);
     tg_lease_unlock(l);
 }
 
-static void stand_up(struct tg_remote_link *link, struct tg_remote_seats *seats, unsigned i)
+static void release(struct tg_remote_link *link, struct tg_remote_holds *holds, unsigned i)
 {
     struct tg_lease *l;
 
-    if (seats->how[i] == TG_SEAT_NONE)
+    if (holds->how[i] == TG_HOLD_NONE)
         return;
-    l = tg_leases_lock(link->remote->leases, seats->ids[i]);
+    l = tg_leases_lock(link->remote->leases, holds->ids[i]);
     if (l)
-        tg_lease_untake(l, &seats->taken[i]);
-    tg_leases_unlock(link->remote->leases, seats->ids[i]);
-    seats->how[i] = TG_SEAT_NONE;
+        tg_lease_untake(l, &holds->taken[i]);
+    tg_leases_unlock(link->remote->leases, holds->ids[i]);
+    holds->how[i] = TG_HOLD_NONE;
 }
 
-void tg_remote_undo(struct tg_remote_link *link, struct tg_remote_seats *seats)
+void tg_remote_undo(struct tg_remote_link *link, struct tg_remote_holds *holds)
 {
     for (unsigned i = 0; i < TG_TIER_WINDOWS; i++)
-        stand_up(link, seats, i);
+        release(link, holds, i);
 }
 
 static void take_back_all(struct decision *d)
 {
     for (unsigned i = 0; i < d->out->count; i++) {
-        if (d->seats->how[i] == TG_SEAT_NONE)
+        if (d->holds->how[i] == TG_HOLD_NONE)
             continue;
-        stand_up(d->link, d->seats, i);
+        release(d->link, d->holds, i);
         d->out->windows[i].remaining += d->out->windows[i].remaining < d->out->windows[i].limit;
     }
 }
@@ -171,13 +171,13 @@ static void begin(struct decision *d)
     tg_limit_key_of(tier, &d->ask->caller, &d->key);
     *d->out = (struct tg_charge){.tier = tier, .by = (uint8_t)d->key.by, .count = (uint8_t)tier->window_count,
                                  .counter = TG_COUNTER_REDIS};
-    *d->seats = (struct tg_remote_seats){0};
+    *d->holds = (struct tg_remote_holds){0};
     for (unsigned i = 0; i < d->out->count; i++) {
         const struct tg_window *w = &tier->windows[i];
 
         d->out->windows[i].window = w;
         d->out->windows[i].limit = w->claim.ptr ? tg_window_limit(w, d->ask->caller.claims, NULL) : w->limit;
-        d->seats->ids[i] = tg_hash2(w->salt, d->key.hash);
+        d->holds->ids[i] = tg_hash2(w->salt, d->key.hash);
     }
 }
 
@@ -231,7 +231,7 @@ static void finish(struct decision *d)
     if (d->alone)
         tg_metric_add(r->metrics.alone, cell, 1);
     for (unsigned i = 0; i < d->out->count; i++)
-        if (d->seats->how[i] == TG_SEAT_PERMIT)
+        if (d->holds->how[i] == TG_HOLD_PERMIT)
             tg_metric_add(r->metrics.used, cell, 1);
 }
 
@@ -259,9 +259,9 @@ static bool decide(struct decision *d)
 }
 
 bool tg_remote_decide(struct tg_remote_link *link, const struct tg_limit_ask *ask, const struct tg_lease_moment *m,
-                      bool first, bool may_wait, struct tg_charge *out, struct tg_remote_seats *seats)
+                      bool first, bool may_wait, struct tg_charge *out, struct tg_remote_holds *holds)
 {
-    struct decision d = {.link = link, .ask = ask, .m = m, .out = out, .seats = seats, .first = first,
+    struct decision d = {.link = link, .ask = ask, .m = m, .out = out, .holds = holds, .first = first,
                          .may_wait = may_wait};
 
     return decide(&d);
@@ -270,9 +270,9 @@ bool tg_remote_decide(struct tg_remote_link *link, const struct tg_limit_ask *as
 /* Without a permit it is counted all the same, unless the window is known to be full. */
 void tg_remote_note(struct tg_remote_link *link, const struct tg_limit_ask *ask, struct tg_charge *out)
 {
-    struct tg_remote_seats seats;
+    struct tg_remote_holds holds;
     struct tg_lease_moment m;
-    struct decision d = {.link = link, .ask = ask, .m = &m, .out = out, .seats = &seats, .first = true};
+    struct decision d = {.link = link, .ask = ask, .m = &m, .out = out, .holds = &holds, .first = true};
 
     tg_remote_moment(link, tg_clock_mono_us(), &m);
     begin(&d);
@@ -289,10 +289,10 @@ void tg_remote_note(struct tg_remote_link *link, const struct tg_limit_ask *ask,
 
 bool tg_remote_has_room(struct tg_remote_link *link, const struct tg_limit_ask *ask)
 {
-    struct tg_remote_seats seats;
+    struct tg_remote_holds holds;
     struct tg_lease_moment m;
     struct tg_charge out;
-    struct decision d = {.link = link, .ask = ask, .m = &m, .out = &out, .seats = &seats, .look = true};
+    struct decision d = {.link = link, .ask = ask, .m = &m, .out = &out, .holds = &holds, .look = true};
 
     tg_remote_moment(link, tg_clock_mono_us(), &m);
     if (!link->away || link->settings->store_fails_deny) {

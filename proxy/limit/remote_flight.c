@@ -166,7 +166,7 @@ static void drop_items(struct tg_remote_link *link, const struct tg_lease_item *
         workers |= tg_lease_failed(items[i].lease, &items[i]);
         tg_lease_unref_unlock(items[i].lease);
     }
-    tg_remote_ring(link, workers);
+    tg_remote_wake(link, workers);
 }
 
 static void take_items(struct tg_remote_link *link, const int64_t *words, const struct tg_lease_moment *m)
@@ -183,7 +183,7 @@ static void take_items(struct tg_remote_link *link, const int64_t *words, const 
     }
     f->count = 0;
     tg_metric_add(link->remote->metrics.leased, link->worker->index + 1, given);
-    tg_remote_ring(link, workers);
+    tg_remote_wake(link, workers);
 }
 
 static bool is_sane_item(const struct tg_lease_item *item, int64_t store_us, const int64_t *words)
@@ -345,7 +345,7 @@ void tg_flight_forget(struct tg_remote_link *link)
         tg_lease_unref_unlock(link->queue[i]);
     }
     link->queue_count = 0;
-    tg_remote_ring(link, workers);                       /* who counts on it asks itself */
+    tg_remote_wake(link, workers);                       /* who counts on it asks itself */
 }
 
 void tg_flight_fini(struct tg_remote_link *link, bool last)

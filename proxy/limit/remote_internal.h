@@ -4,22 +4,21 @@
 #include "io/alarm.h"
 #include "io/redis.h"
 #include "remote.h"
-#include "remote_lease.h"
+#include "remote_table.h"
 #include <stdatomic.h>
 
 #define TG_FLIGHT_ITEMS 64
 #define TG_REMOTE_WORKERS 64                             /* bits to tell them apart; more share one */
-#define TG_PREFIX_MAX 64
 #define TG_WHY_MAX 161
-#define TG_STORE_NAME (TG_PREFIX_MAX + 1 + 24)
+#define TG_STORE_NAME (TG_STORE_PREFIX_MAX + 1 + 24)
 
-struct tg_remote_bell {                                  /* rung by other workers; outlives its link if need be */
+struct tg_remote_waker {                                /* woken by other workers; outlives its link if need be */
     atomic_uint refs;
-    atomic_bool rung;
+    atomic_bool woken;
     struct tg_remote_link *link;                         /* of its own thread; NULL: it has left */
     struct tg_worker *worker;
     uint64_t bit;
-    struct tg_remote_bell *next;
+    struct tg_remote_waker *next;
 };
 
 enum tg_remote_commands { TG_COMMAND_OK, TG_COMMAND_ERROR, TG_COMMAND_LOST, TG_COMMAND_RESULTS };
@@ -35,11 +34,11 @@ struct tg_remote {
     bool address_ok;
     struct tg_slice name_key;                            /* of the digests that are names */
     struct tg_remote_metrics metrics;
-    pthread_mutex_t lock;                                /* clock, bells, and why it is away */
+    pthread_mutex_t lock;                                /* clock, wakers, and why it is away */
     struct tg_store_clock clock;
     int64_t offset_ms;                                   /* the store's clock is ahead of our wall clock by it */
     atomic_uint clock_version;
-    struct tg_remote_bell *bells;
+    struct tg_remote_waker *wakers;
     unsigned joined;
     atomic_uint links, links_up, links_away;
     int64_t away_since_ms, away_told_ms;
@@ -48,10 +47,10 @@ struct tg_remote {
 };
 
 /* One request's place in one window. */
-enum tg_seat { TG_SEAT_NONE, TG_SEAT_PERMIT, TG_SEAT_ALONE };
-struct tg_remote_seats {
+enum tg_hold { TG_HOLD_NONE, TG_HOLD_PERMIT, TG_HOLD_ALONE };
+struct tg_remote_holds {
     uint64_t ids[TG_TIER_WINDOWS];
-    enum tg_seat how[TG_TIER_WINDOWS];
+    enum tg_hold how[TG_TIER_WINDOWS];
     struct tg_lease_taken taken[TG_TIER_WINDOWS];
 };
 struct tg_limit_wait {
@@ -60,7 +59,7 @@ struct tg_limit_wait {
     int64_t since_us;
     bool decided, let_go;                                /* let_go: it is with tg_remote_let_ask; no `ask`: cancelled */
     struct tg_charge charge;
-    struct tg_remote_seats seats;
+    struct tg_remote_holds holds;
 };
 struct tg_wait_list { struct tg_limit_wait *first, *last; };
 
@@ -76,7 +75,7 @@ struct tg_remote_link {
     struct tg_worker *worker;
     const struct tg_limit_settings *settings;
     struct tg_redis *redis;
-    struct tg_remote_bell *bell;
+    struct tg_remote_waker *waker;
     struct tg_store_clock clock;                         /* as of `clock_version` */
     int64_t offset_ms;
     unsigned clock_version;
@@ -99,7 +98,7 @@ struct tg_remote_link {
 /* remote: */
 void tg_remote_moment(struct tg_remote_link *link, int64_t mono_us, struct tg_lease_moment *out);
 void tg_remote_learn(struct tg_remote_link *link, int64_t sent_us, int64_t answered_us, int64_t store_us);
-void tg_remote_ring(struct tg_remote_link *link, uint64_t workers); /* not this one */
+void tg_remote_wake(struct tg_remote_link *link, uint64_t workers); /* not this one */
 void tg_remote_away(struct tg_remote_link *link, struct tg_slice why);
 void tg_remote_back(struct tg_remote_link *link);
 int64_t tg_remote_timeout_us(const struct tg_remote_link *link);
@@ -122,7 +121,7 @@ void tg_wait_enqueue(struct tg_remote_link *link, struct tg_limit_ask *ask, int6
 void tg_wait_wake(struct tg_remote_link *link, const struct tg_lease_moment *m, int64_t since_us);
 
 /* remote_charge: */
-/* False: it has to wait. *seats: what was taken. */
+/* False: it has to wait. *holds: what was taken. */
 bool tg_remote_decide(struct tg_remote_link *link, const struct tg_limit_ask *ask, const struct tg_lease_moment *m,
-                      bool first, bool may_wait, struct tg_charge *out, struct tg_remote_seats *seats);
-void tg_remote_undo(struct tg_remote_link *link, struct tg_remote_seats *seats);
+                      bool first, bool may_wait, struct tg_charge *out, struct tg_remote_holds *holds);
+void tg_remote_undo(struct tg_remote_link *link, struct tg_remote_holds *holds);

@@ -14,7 +14,6 @@
 #include "remote_script.h"
 #include <pthread.h>
 
-#define TG_LEASE_STRIPES 64
 #define TG_LEASE_DIGEST 16
 
 /* LAST: those of the coming window go back too. */
@@ -71,38 +70,10 @@ static inline int64_t tg_lease_now_us(const struct tg_lease_moment *m)
     return m->store.low_us + (m->store.high_us - m->store.low_us) / 2;
 }
 
-/* ---- the table ---- */
-
-struct tg_leases;
-struct tg_lease_kind { uint64_t id; int64_t length_us; bool sliding; };
-
-struct tg_leases *tg_leases_new(size_t max_entries);
-void tg_leases_free(struct tg_leases *t);
-size_t tg_leases_count(const struct tg_leases *t);
-/* Locks the stripe of `id` and returns its entry, or NULL. */
-struct tg_lease *tg_leases_lock(struct tg_leases *t, uint64_t id);
-void tg_leases_unlock(struct tg_leases *t, uint64_t id);
-/*
- * A new entry, the stripe being locked. When there is no room the one that was not used for longest is forgotten; it is
- * returned in *evicted, with a reference, if it has something to give back.
- */
-struct tg_lease *tg_leases_add(struct tg_leases *t, const struct tg_lease_kind *kind,
-                               const uint8_t digest[TG_LEASE_DIGEST], const struct tg_lease_moment *m,
-                               struct tg_lease **evicted);
-void tg_lease_lock(struct tg_lease *l);
-void tg_lease_unlock(struct tg_lease *l);
-/* Under its lock, which it leaves: the last reference frees an entry that is in no table. */
-void tg_lease_unref_unlock(struct tg_lease *l);
-/* Looks at the entries whose time has come: `wish` is called, under the lock, for those with something to tell. */
-void tg_leases_sweep(struct tg_leases *t, const struct tg_lease_moment *m,
-                     void (*wish)(void *arg, struct tg_lease *l, unsigned wishes), void *arg);
-/* When to look at it next; after it got permits or debts. Under its lock. */
-void tg_lease_schedule(struct tg_lease *l, const struct tg_lease_moment *m);
-/* All entries with permits or debts; `each` under the lock. */
-void tg_leases_each(struct tg_leases *t, void (*each)(void *arg, struct tg_lease *l), void *arg);
-
 /* ---- one entry, under its lock ---- */
 
+/* When to look at it next; after it got permits or debts. (It is the table that looks.) */
+void tg_lease_schedule(struct tg_lease *l, const struct tg_lease_moment *m);
 enum tg_lease_take { TG_TOOK, TG_FULL, TG_NONE };
 
 void tg_lease_touch(struct tg_lease *l, uint32_t limit, const struct tg_lease_moment *m);

@@ -1,5 +1,5 @@
 /*
- * remote_script - the script, for Redis 6 or later and Valkey.
+ * remote_script - the script, for Redis 7 or later and Valkey.
  *
  * Fixed: a hash with w (number of the window), i (incarnation), g (granted), s (serial), for the next window j and a
  * (incarnation and granted), and how many processes asked: m in this window, p in the one before, b for the next.

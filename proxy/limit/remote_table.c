@@ -1,8 +1,8 @@
 /*
  * remote_table - where leases are kept: stripes with a lock, a hash table, the order of use and a wheel each.
  */
+#include "remote_table.h"
 #include "base/err.h"
-#include "remote_lease.h"
 #include <stdatomic.h>
 
 #define BUCKETS_MIN 16

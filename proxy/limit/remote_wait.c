@@ -81,7 +81,7 @@ static void let_go(struct tg_remote_link *link, struct tg_wait_list *from, struc
         struct tg_limit_wait *w = from->first;
 
         take_out(from, w);
-        tg_remote_undo(link, &w->seats);
+        tg_remote_undo(link, &w->holds);
         w->let_go = true;
         append(to, w);
     }
@@ -139,7 +139,7 @@ void tg_wait_wake(struct tg_remote_link *link, const struct tg_lease_moment *m, 
 
         next = w->next;
         if (!tg_remote_decide(link, w->ask, m && w->since_us <= since_us ? m : &now, false, may_wait, &w->charge,
-                              &w->seats))
+                              &w->holds))
             continue;
         take_out(&link->waiting, w);
         w->decided = true;
@@ -156,21 +156,20 @@ bool tg_remote_charge(struct tg_remote_link *link, struct tg_limit_ask *ask, str
 {
     struct tg_limit_wait *w = ask->wait;
     int64_t now_us = tg_clock_mono_us();
-    struct tg_remote_seats seats;
+    struct tg_remote_holds holds;
     struct tg_lease_moment m;
 
     if (w && !w->decided)
         return false;
     if (w) {
         *out = w->charge;
-        w->seats = (struct tg_remote_seats){0};          /* used: nothing to undo */
+        w->holds = (struct tg_remote_holds){0};          /* used: nothing to undo */
         tg_remote_cancel(link, ask);
-        ask->again = true;
         return true;
     }
     tg_flight_sweeps(link);
     tg_remote_moment(link, now_us, &m);
-    if (tg_remote_decide(link, ask, &m, true, !link->away, out, &seats))
+    if (tg_remote_decide(link, ask, &m, true, !link->away, out, &holds))
         return true;
     tg_wait_enqueue(link, ask, now_us);
     if (atomic_load_explicit(&link->remote->links_away, memory_order_relaxed))
@@ -191,7 +190,7 @@ void tg_remote_cancel(struct tg_remote_link *link, struct tg_limit_ask *ask)
     }
     if (w->since_us)
         take_out(w->decided ? &link->ready : &link->waiting, w);
-    tg_remote_undo(link, &w->seats);
+    tg_remote_undo(link, &w->holds);
     ask->wait = NULL;
     free(w);
 }

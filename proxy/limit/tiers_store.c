@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 
 #define SECRET_BYTES 16                                  /* fewer can be guessed */
-#define PREFIX_BYTES 64
 
 struct store_reading {
     const struct tier_reading *r;
@@ -74,7 +73,7 @@ static void warn_unused(const struct store_reading *s)
 
 static void check_prefix(const struct store_reading *s, struct tg_slice prefix)
 {
-    bool good = prefix.len > 0 && prefix.len <= PREFIX_BYTES;
+    bool good = prefix.len > 0 && prefix.len <= TG_STORE_PREFIX_MAX;
 
     for (size_t i = 0; i < prefix.len && good; i++) {
         char c = prefix.ptr[i];
@@ -83,7 +82,7 @@ static void check_prefix(const struct store_reading *s, struct tg_slice prefix)
     }
     if (!good)
         complain(s, "store_prefix", "%s.store_prefix: 1 to %d characters that can be seen are allowed, without spaces "
-                 "and {}[]*?\\", s->r->where, PREFIX_BYTES);
+                 "and {}[]*?\\", s->r->where, TG_STORE_PREFIX_MAX);
 }
 
 static void check_ca_file(const struct store_reading *s, const struct tg_redis_address *address, struct tg_slice file)

@@ -8,7 +8,7 @@
  *
  *   fleet SOCKET name=value ...        one line of JSON
  */
-#include "remote_lease.h"
+#include "remote_table.h"
 #include "base/err.h"
 #include <hiredis/hiredis.h>
 #include <math.h>

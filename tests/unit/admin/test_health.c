@@ -187,12 +187,16 @@ static const char *metric(const char *text, const char *name)
 static void metrics(void **state)
 {
     static const struct tg_window windows[] = {{.name = TG_S_INIT("t"), .limit = 5, .length_s = 60}};
-    struct tg_charge_window counted;
+    static const struct tg_tier tier = {.name = TG_S_INIT("t"), .windows = windows, .window_count = 1};
+    struct tg_limit_worker *counting = tg_limit_worker_new(bench.shared.limiter, NULL, NULL);
+    struct tg_limit_ask ask = {.tier = &tier, .caller = {.identity_key = 17}, .wall_ms = BENCH_NOW_S * 1000};
+    struct tg_charge charge;
 
     (void)state;
     atomic_store(&health.reload_ok, false);
     atomic_store(&health.reload_at_s, 1234567);
-    tg_local_count(tg_limiter_local(bench.shared.limiter), windows, 17, 5, BENCH_NOW_S * 1000, 1, &counted);
+    assert_true(tg_limit_charge(counting, &ask, &charge) && charge.admitted);
+    tg_limit_worker_free(counting);
     for (int twice = 0; twice < 2; twice++) {
         struct client c = bench_connect(&bench);
         const char *text;

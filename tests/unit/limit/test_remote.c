@@ -409,7 +409,7 @@ static void a_reload_keeps_leases(void **state)
     struct tg_window w = a_window(100, 60, false);
     struct tg_tier tier = a_tier(&w, 1);
     struct car car = {0};
-    struct tg_limit_settings again, memory = {.store = TG_S("memory")};
+    struct tg_limit_settings again, memory = {0};
     uint64_t calls;
 
     (void)state;
