@@ -351,3 +351,13 @@ static inline int64_t server_sum(struct server *s, const char *field)
     assert_int_equal(answer[0], ':');
     return strtoll(answer + 1, NULL, 10);
 }
+
+/* The sum, as soon as it is `want`, or after so long. */
+static inline int64_t server_sum_within(struct server *s, int64_t ms, const char *field, int64_t want)
+{
+    int64_t until_ms = tg_clock_mono_ms() + ms, sum;
+
+    while ((sum = server_sum(s, field)) != want && tg_clock_mono_ms() < until_ms)
+        usleep(20000);
+    return sum;
+}
