@@ -328,7 +328,7 @@ static void the_next_window_goes_back(void **state)
         client_wait(&c);
         if (!ends) {
             at_beginning_of(2);
-            assert_int_equal(server_sum_within(&server, 1800, "g", 0), 0); /* before that window ends and is forgotten */
+            assert_int_equal(server_sum_within(&server, 1800, "g", 0), 0); /* before it is over and forgotten */
         }
         car_stop(&car);
         usleep(20000);
