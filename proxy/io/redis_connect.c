@@ -117,8 +117,9 @@ static bool next_address(struct tg_redis *r, struct tg_address *out)
 
     if (r->ip_at >= (a->host.len > 0 ? r->ip_count : 1))
         return false;
-    return a->host.len > 0 ? tg_address_from_ip(&r->ips[r->ip_at++], a->port, out)
-                           : (r->ip_at++, tg_address_from_path(a->path, out, NULL) == TG_OK);
+    r->ip_at++;
+    return a->host.len > 0 ? tg_address_from_ip(&r->ips[r->ip_at - 1], a->port, out)
+                           : tg_address_from_path(a->path, out, NULL) == TG_OK;
 }
 
 static void on_readable(struct tg_stream *s) { tg_redis_read(of_stream(s)); }
@@ -218,8 +219,10 @@ static void on_connect(struct tg_deferred *d)
 static void on_timer(struct tg_deadline *d)
 {
     struct tg_redis *r = (struct tg_redis *)((char *)d - offsetof(struct tg_redis, timer));
-    const char *what = r->state == REDIS_RESOLVING ? "no address of its name" : r->state != REDIS_CONNECTING ? "no answer"
-                       : r->stream.shaking ? "no TLS handshake" : "no connection";
+    const char *what = r->state == REDIS_RESOLVING    ? "no address of its name"
+                       : r->state != REDIS_CONNECTING ? "no answer"
+                       : r->stream.shaking            ? "no TLS handshake"
+                                                      : "no connection";
     char why[80];
 
     snprintf(why, sizeof(why), "%s within %lld ms", what, (long long)r->options.dead_ms);

@@ -39,7 +39,7 @@ struct tg_redis {
     bool freed, told, told_up;                           /* told: `changed` was called */
     struct tg_ip ips[TG_REDIS_ADDRESSES];
     size_t ip_count, ip_at;
-    struct tg_deadline timer;                            /* REDIS_PAUSING: begin; REDIS_UP: no answer for too long; else: give up */
+    struct tg_deadline timer;                            /* pausing: begin; up: no answer for too long; else: give up */
     struct tg_deferred connect;                          /* the next address, outside of the stream's own callback */
     struct tg_tls_client *tls;
     struct tg_redis_reader *reader;
