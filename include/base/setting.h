@@ -58,6 +58,11 @@ struct tg_setting {
 bool tg_settings_read(const struct tg_setting *table, size_t rows, const struct tg_tree *tree, const cJSON *node,
                       const char *where, bool camel, struct tg_arena *arena, void *out, struct tg_problems *problems);
 
+/* The API's spelling of a row's name: "caFile" of "ca_file". */
+#define TG_CAMEL_MAX 96
+const char *tg_camel_case(const char *snake, char out[static TG_CAMEL_MAX]);
+/* The member by the row's name or, with `camel`, by the API's spelling of it; NULL: neither is there. */
+const cJSON *tg_setting_member(const cJSON *node, const char *name, bool camel);
 /* Whether the default is a list, "[a, b]", and not one text such as "[::]:8080". */
 bool tg_setting_default_is_list(const struct tg_setting *row);
 

@@ -24,6 +24,10 @@ struct tg_tree {
 
 /* `file` names the text in messages. On failure the sentence starts "FILE:LINE:COLUMN: ". */
 enum tg_status tg_tree_parse(const char *file, struct tg_slice text, struct tg_tree **out, struct tg_err *err);
+/* The same of JSON that a machine wrote, within `limits` of its own: it may be longer than what people write. */
+struct tg_json_limits;
+enum tg_status tg_tree_parse_json(const char *file, struct tg_slice text, const struct tg_json_limits *limits,
+                                  struct tg_tree **out, struct tg_err *err);
 void tg_tree_free(struct tg_tree *tree);                 /* NULL is fine */
 /* Where a node stood (a mapping's value: where the value starts), 1-based; 0 when unknown. */
 void tg_tree_place(const struct tg_tree *tree, const cJSON *node, unsigned *line, unsigned *column);

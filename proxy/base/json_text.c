@@ -133,6 +133,7 @@ void tg_json_add_string(struct tg_buf *out, struct tg_slice s)
         else
             tg_buf_addf(out, "\\u%04x", c);
     }
-    tg_buf_add(out, s.ptr + start, i - start);
+    if (i > start)                                       /* an empty slice may have no pointer to count from */
+        tg_buf_add(out, s.ptr + start, i - start);
     tg_buf_addc(out, '"');
 }

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_NAME = 96 };                                  /* of a row, camelCase included */
-
 struct reading {
     const struct tg_tree *tree;
     const char *where;
@@ -44,12 +42,11 @@ static bool complain(struct reading *r, const cJSON *node, const char *fmt, ...)
     return false;
 }
 
-/* ca_file to caFile; `out` has MAX_NAME bytes. */
-static const char *camel_case(const char *snake, char *out)
+const char *tg_camel_case(const char *snake, char out[static TG_CAMEL_MAX])
 {
     size_t n = 0;
 
-    for (; *snake && n + 1 < MAX_NAME; snake++) {
+    for (; *snake && n + 1 < TG_CAMEL_MAX; snake++) {
         if (*snake == '_' && snake[1] >= 'a' && snake[1] <= 'z') {
             snake++;
             out[n++] = (char)(*snake - 'a' + 'A');
@@ -59,6 +56,35 @@ static const char *camel_case(const char *snake, char *out)
     }
     out[n] = '\0';
     return out;
+}
+
+static bool is_same(const char *a, const char *b) { return a[0] == b[0] && strcmp(a, b) == 0; }
+
+/* Whether `name` is the API's spelling; without making it, as ten thousand objects may be read by one table. */
+static bool is_camel_of(const char *snake, const char *name)
+{
+    if (snake[0] != name[0])
+        return false;
+    for (; *snake; snake++, name++) {
+        char want = *snake;
+
+        if (want == '_' && snake[1] >= 'a' && snake[1] <= 'z')
+            want = (char)(*++snake - 'a' + 'A');
+        if (*name != want)
+            return false;
+    }
+    return *name == '\0';
+}
+
+const cJSON *tg_setting_member(const cJSON *node, const char *name, bool camel)
+{
+    const cJSON *member = tg_json_get(node, name);
+
+    if (member || !camel || !cJSON_IsObject(node))
+        return member;
+    for (member = node->child; member && !is_camel_of(name, member->string);)
+        member = member->next;
+    return member;
 }
 
 /* ---- kinds ---- */
@@ -393,27 +419,28 @@ static void read_default(struct reading *r, void *out)
 }
 
 /* The member by either spelling; both at once is a problem. */
-static const cJSON *find(struct reading *r, const cJSON *node, char *camel)
+static const cJSON *find(struct reading *r, const cJSON *node, char camel[static TG_CAMEL_MAX])
 {
-    const cJSON *snake_member = tg_json_get(node, r->row->name), *camel_member = NULL;
+    const cJSON *snake_member = NULL, *camel_member = NULL;
 
-    r->shown = r->row->name;
-    if (r->camel) {
-        camel_case(r->row->name, camel);
-        if (strcmp(camel, r->row->name) != 0)
-            camel_member = tg_json_get(node, camel);
-        if (!snake_member)
-            r->shown = camel;
+    for (const cJSON *member = node ? node->child : NULL; member; member = member->next) {
+        if (is_same(r->row->name, member->string))
+            snake_member = member;
+        else if (r->camel && is_camel_of(r->row->name, member->string))
+            camel_member = member;
     }
+    r->shown = r->row->name;
+    if (r->camel && !snake_member)
+        r->shown = tg_camel_case(r->row->name, camel);
     if (snake_member && camel_member)
         tg_problem_at_key(r->problems, r->tree, camel_member, "%s%s%s and %s are the same setting", r->where, dot(r),
-                          r->row->name, camel);
+                          snake_member->string, camel_member->string);
     return snake_member ? snake_member : camel_member;
 }
 
 static void read_row(struct reading *r, const cJSON *node, void *out)
 {
-    char camel[MAX_NAME];
+    char camel[TG_CAMEL_MAX];
     const cJSON *value = find(r, node, camel);
 
     if (r->row->kind != TG_SET_NODE || !value || cJSON_IsNull(value))
@@ -427,35 +454,41 @@ static void read_row(struct reading *r, const cJSON *node, void *out)
     r->node = NULL;
 }
 
-static void refuse_unknown(struct reading *r, const struct tg_setting *table, size_t rows, const cJSON *node)
+static bool is_known(const struct reading *r, const struct tg_setting *table, size_t rows, const char *name)
 {
-    const char **names = TG_NEW_ARRAY(const char *, rows * 2 + 1);
-    char *camels = TG_NEW_ARRAY(char, (rows + 1) * MAX_NAME);
+    for (size_t i = 0; i < rows; i++)
+        if (is_same(table[i].name, name) || (r->camel && is_camel_of(table[i].name, name)))
+            return true;
+    return false;
+}
+
+static void refuse(struct reading *r, const struct tg_setting *table, size_t rows, const cJSON *member)
+{
+    const char **names = TG_NEW_ARRAY(const char *, rows * 2 + 1), *near;
+    char *camels = TG_NEW_ARRAY(char, (rows + 1) * TG_CAMEL_MAX);
     size_t count = 0;
 
     /* The form of the API comes first there: it is the one to propose. */
     for (size_t i = 0; i < rows && r->camel; i++)
-        names[count++] = camel_case(table[i].name, camels + i * MAX_NAME);
+        names[count++] = tg_camel_case(table[i].name, camels + i * TG_CAMEL_MAX);
     for (size_t i = 0; i < rows; i++)
         names[count++] = table[i].name;
-    for (const cJSON *member = node->child; member; member = member->next) {
-        bool known = false;
-        const char *near;
-
-        for (size_t i = 0; i < count && !known; i++)
-            known = strcmp(names[i], member->string) == 0;
-        if (known)
-            continue;
-        near = tg_nearest(member->string, names, count);
-        if (near)
-            tg_problem_at_key(r->problems, r->tree, member, "%s%s%.64s is not a setting; did you mean %s%s%s?",
-                              r->where, dot(r), member->string, r->where, dot(r), near);
-        else
-            tg_problem_at_key(r->problems, r->tree, member, "%s%s%.64s is not a setting", r->where, dot(r),
-                              member->string);
-    }
+    near = tg_nearest(member->string, names, count);
+    if (near)
+        tg_problem_at_key(r->problems, r->tree, member, "%s%s%.64s is not a setting; did you mean %s%s%s?", r->where,
+                          dot(r), member->string, r->where, dot(r), near);
+    else
+        tg_problem_at_key(r->problems, r->tree, member, "%s%s%.64s is not a setting", r->where, dot(r),
+                          member->string);
     free(camels);
     free(names);
+}
+
+static void refuse_unknown(struct reading *r, const struct tg_setting *table, size_t rows, const cJSON *node)
+{
+    for (const cJSON *member = node->child; member; member = member->next)
+        if (!is_known(r, table, rows, member->string))
+            refuse(r, table, rows, member);
 }
 
 bool tg_settings_read(const struct tg_setting *table, size_t rows, const struct tg_tree *tree, const cJSON *node,

@@ -428,26 +428,48 @@ static enum tg_status read_yaml(struct tg_tree *tree, const char *file, struct t
     return st;
 }
 
+static struct tg_tree *new_tree(const char *file, struct tg_slice text)
+{
+    struct tg_tree *tree = TG_NEW(struct tg_tree);
+
+    tree->file = tg_slice_dup(tg_slice_str(file));
+    tree->places = tg_places_new(text.len / BYTES_PER_VALUE);
+    tree->files = TG_NEW(struct tg_tree_files);
+    return tree;
+}
+
+static enum tg_status give(enum tg_status st, struct tg_tree *tree, struct tg_tree **out)
+{
+    if (st == TG_OK)
+        *out = tree;
+    else
+        tg_tree_free(tree);
+    return st;
+}
+
 enum tg_status tg_tree_parse(const char *file, struct tg_slice text, struct tg_tree **out, struct tg_err *err)
 {
     struct tg_tree *tree;
     const char *name;
-    enum tg_status st;
 
     if (text.len > TG_TREE_MAX_BYTES)
         return tg_fail(err, TG_LIMIT, "%s:1:1: the text is longer than 16 MiB", file);
-    tree = TG_NEW(struct tg_tree);
-    tree->file = tg_slice_dup(tg_slice_str(file));
-    tree->places = tg_places_new(text.len / BYTES_PER_VALUE);
-    tree->files = TG_NEW(struct tg_tree_files);
+    tree = new_tree(file, text);
     name = tg_places_name(tree->places, file);
-    st = tg_tree_is_json(file, text) ? tg_tree_read_json(tree, name, text, err) : read_yaml(tree, name, text, err);
-    if (st != TG_OK) {
-        tg_tree_free(tree);
-        return st;
-    }
-    *out = tree;
-    return TG_OK;
+    if (tg_tree_is_json(file, text))
+        return give(tg_tree_read_json(tree, name, text, NULL, err), tree, out);
+    return give(read_yaml(tree, name, text, err), tree, out);
+}
+
+enum tg_status tg_tree_parse_json(const char *file, struct tg_slice text, const struct tg_json_limits *limits,
+                                  struct tg_tree **out, struct tg_err *err)
+{
+    struct tg_tree *tree;
+
+    if (text.len > limits->bytes)                        /* before a table of its size is made */
+        return tg_fail(err, TG_LIMIT, "%s:1:1: the text is longer than %zu MiB", file, limits->bytes >> 20);
+    tree = new_tree(file, text);
+    return give(tg_tree_read_json(tree, tg_places_name(tree->places, file), text, limits, err), tree, out);
 }
 
 void tg_tree_note_file(const struct tg_tree *tree, const char *path)

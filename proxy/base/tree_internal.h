@@ -2,6 +2,7 @@
  * tree_internal - what the files around trees share: the table of places, the types of plain scalars.
  */
 #pragma once
+#include "base/json.h"
 #include "base/tree.h"
 
 enum {
@@ -53,5 +54,6 @@ enum tg_status tg_scalar_type(cJSON *node, struct tg_slice text, struct tg_err *
 
 /* Whether the text is to be read as JSON: by the name of its file, or because it is an object or array of JSON. */
 bool tg_tree_is_json(const char *file, struct tg_slice text);
-/* Fills root and places; `file` is of the table's names. */
-enum tg_status tg_tree_read_json(struct tg_tree *tree, const char *file, struct tg_slice text, struct tg_err *err);
+/* Fills root and places; `file` is of the table's names. `limits` NULL: those of any tree. */
+enum tg_status tg_tree_read_json(struct tg_tree *tree, const char *file, struct tg_slice text,
+                                 const struct tg_json_limits *limits, struct tg_err *err);

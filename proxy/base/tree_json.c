@@ -79,12 +79,13 @@ static void walk_node(struct walk *w, const cJSON *node, unsigned key_line, unsi
 static const struct tg_json_limits json_limits = {
     .bytes = TG_TREE_MAX_BYTES, .depth = TG_TREE_MAX_DEPTH, .nodes = TG_TREE_MAX_NODES};
 
-enum tg_status tg_tree_read_json(struct tg_tree *tree, const char *file, struct tg_slice text, struct tg_err *err)
+enum tg_status tg_tree_read_json(struct tg_tree *tree, const char *file, struct tg_slice text,
+                                 const struct tg_json_limits *limits, struct tg_err *err)
 {
     struct tg_err why = {0};
     struct walk w = {.line = 1, .column = 1, .file = file, .places = tree->places};
     char *copy;
-    enum tg_status st = tg_json_parse(text, &json_limits, &tree->root, &why);
+    enum tg_status st = tg_json_parse(text, limits ? limits : &json_limits, &tree->root, &why);
 
     if (st != TG_OK)
         return tg_fail(err, st, "%s:%s", file, why.text);

@@ -247,8 +247,8 @@ struct tg_policy {
 struct tg_unit_of {                                      /* a unit made of several shared policies */
     const struct tg_policy **policies;
     size_t count;
+    uint64_t hash;                                       /* of which they are */
     const struct tg_unit *unit;
-    struct tg_unit_of *next;
 };
 struct tg_ppl_pool {
     struct tg_arena *arena;
@@ -256,7 +256,8 @@ struct tg_ppl_pool {
     size_t string_count, string_places;                  /* places: a power of two, or 0 */
     struct tg_slice claims[TG_SLOTS];                    /* by the number of their slot; 0 is for `groups` */
     uint32_t claim_count;
-    struct tg_unit_of *units;
+    struct tg_unit_of **units;                           /* an open table by hash */
+    size_t unit_count, unit_places;                      /* places: a power of two, or 0 */
     struct tg_rule *certificate_deny;                    /* NULL: not made yet */
 };
 struct tg_policy *tg_policy_new(struct tg_ppl_pool *pool, const struct tg_source *source);

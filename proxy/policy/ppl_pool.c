@@ -140,27 +140,60 @@ static const struct tg_unit *unit_of_one(struct tg_ppl_pool *pool, const struct 
     return policy->unit;
 }
 
+static bool is_of(const struct tg_unit_of *made, const struct tg_source *const *sources, size_t count)
+{
+    for (size_t i = 0; made->count == count && i < count; i++)
+        if (made->policies[i] != sources[i]->shared)
+            return false;
+    return made->count == count;
+}
+
+static struct tg_unit_of **unit_place(const struct tg_ppl_pool *pool, const struct tg_source *const *sources,
+                                      size_t count, uint64_t hash)
+{
+    for (size_t i = hash & (pool->unit_places - 1);; i = (i + 1) & (pool->unit_places - 1)) {
+        struct tg_unit_of **place = &pool->units[i];
+
+        if (!*place || ((*place)->hash == hash && sources && is_of(*place, sources, count)))
+            return place;
+    }
+}
+
+static void grow_units(struct tg_ppl_pool *pool)
+{
+    struct tg_unit_of **old = pool->units;
+    size_t places = pool->unit_places;
+
+    pool->unit_places = places ? places * 2 : 16;
+    pool->units = TG_ARENA_ARRAY(pool->arena, struct tg_unit_of *, pool->unit_places);
+    for (size_t i = 0; i < places; i++)
+        if (old[i])
+            *unit_place(pool, NULL, 0, old[i]->hash) = old[i];
+}
+
+/* Ten thousand routes may have as many different lists of policies. */
 static const struct tg_unit *unit_of_several(struct tg_ppl_pool *pool, const struct tg_source *const *sources,
                                              size_t count)
 {
-    struct tg_unit_of *made;
+    struct tg_unit_of **place, *made;
+    uint64_t hash = count;
 
-    for (made = pool->units; made; made = made->next) {
-        size_t i = 0;
-
-        while (made->count == count && i < count && made->policies[i] == sources[i]->shared)
-            i++;
-        if (made->count == count && i == count)
-            return made->unit;
-    }
+    for (size_t i = 0; i < count; i++)
+        hash = tg_hash2(hash, (uint64_t)(uintptr_t)sources[i]->shared);
+    if (2 * (pool->unit_count + 1) > pool->unit_places)
+        grow_units(pool);
+    place = unit_place(pool, sources, count, hash);
+    if (*place)
+        return (*place)->unit;
     made = TG_ARENA_NEW(pool->arena, struct tg_unit_of);
     made->policies = TG_ARENA_ARRAY(pool->arena, const struct tg_policy *, count);
     made->count = count;
+    made->hash = hash;
     for (size_t i = 0; i < count; i++)
         made->policies[i] = sources[i]->shared;
     made->unit = tg_unit_new(pool->arena, pool, sources, count);
-    made->next = pool->units;
-    pool->units = made;
+    *place = made;
+    pool->unit_count++;
     return made->unit;
 }
 
