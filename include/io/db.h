@@ -24,7 +24,7 @@ struct tg_db;
  */
 enum tg_status tg_db_open(const char *path, struct tg_db **out, struct tg_err *err);
 void tg_db_close(struct tg_db *db);                      /* every query of it has ended; NULL is fine */
-void tg_db_set_patience(struct tg_db *db, int ms);       /* instead of TG_DB_BUSY_MS */
+int tg_db_set_patience(struct tg_db *db, int ms);        /* instead of TG_DB_BUSY_MS; what it was before */
 
 /*
  * The tables of one module. Step i is SQL that takes them from version i to version i + 1, so steps are only ever added

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "io/worker.h"
 
+struct tg_ip;                                            /* base/ip.h */
 struct tg_fetcher;                                       /* the multi handle on a worker's loop */
 struct tg_fetch;
 
@@ -21,6 +22,13 @@ struct tg_fetch_request {
     const char *proxy;                                   /* NULL: none */
     int64_t timeout_ms;                                  /* 0: 10 s, connect included */
     size_t max_bytes;                                    /* 0: 1 MiB */
+    /*
+     * Asked for each address that is about to be connected to, after its name was resolved (with a proxy: the proxy's);
+     * false: refused, and when no other address is left the answer's status is TG_DENIED. NULL: any. For what strangers
+     * may name (webhooks). Such a request has a connection of its own.
+     */
+    bool (*may_connect)(void *arg, const struct tg_ip *ip);
+    void *may_connect_arg;
 };
 struct tg_fetch_answer {
     /* TG_OK: an HTTP answer came; else `error` says what went wrong */
@@ -29,6 +37,8 @@ struct tg_fetch_answer {
     struct tg_slice body;
     int64_t max_age_s;                                   /* of Cache-Control, less Age; -1: not said; 0: no-store */
     int64_t date_s;                                      /* Date, and a cache's Age since; 0: not said */
+    struct tg_slice etag;                                /* as sent, with its quotes; empty: none, or too long */
+    int64_t retry_after_s;                               /* Retry-After, of either form; -1: not said */
     const char *error;                                   /* in words: "certificate not trusted", "connection refused" */
 };
 enum tg_status tg_fetcher_new(struct tg_worker *w, struct tg_fetcher **out, struct tg_err *err);

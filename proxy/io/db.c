@@ -30,6 +30,7 @@
 struct tg_db {
     sqlite3 *handle;
     char *path;
+    int patience_ms;
     atomic_bool lost;                                    /* a page that SQLite had mapped */
     dev_t device;
     ino_t inode;
@@ -399,7 +400,7 @@ static enum tg_status open_once(const char *path, struct tg_db **out, struct tg_
         st = tell(err, path, rc, db->handle ? sqlite3_system_errno(db->handle) : 0, sqlite3_errstr(rc));
     } else {
         sqlite3_extended_result_codes(db->handle, 1);
-        sqlite3_busy_timeout(db->handle, TG_DB_BUSY_MS);
+        tg_db_set_patience(db, TG_DB_BUSY_MS);
         st = prepare(db, err);
     }
     if (st == TG_OK && stat(path, &st_buf) != 0)
@@ -442,9 +443,13 @@ void tg_db_close(struct tg_db *db)
     free(db);
 }
 
-void tg_db_set_patience(struct tg_db *db, int ms)
+int tg_db_set_patience(struct tg_db *db, int ms)
 {
+    int before = db->patience_ms;
+
+    db->patience_ms = ms;
     sqlite3_busy_timeout(db->handle, ms);
+    return before;
 }
 
 /* ---- trouble from outside ---- */

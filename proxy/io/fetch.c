@@ -5,9 +5,10 @@
  * outside of its callbacks, so that a `done` may start and cancel others.
  */
 #include "io/fetch.h"
-#include "internal.h"
-#include "base/file.h"
 #include "base/ip.h"
+#include "internal.h"
+#include "base/clock.h"
+#include "base/file.h"
 #include <curl/curl.h>
 #include <errno.h>
 #include <event2/event.h>
@@ -18,6 +19,7 @@
 #define DEFAULT_TIMEOUT_MS 10000
 #define DEFAULT_BYTES ((size_t)1 << 20)
 #define HEAD_BYTES ((size_t)64 << 10)
+#define ETAG_BYTES 512
 #define IDLE_CONNECTIONS 8L
 #define CA_BYTES ((size_t)4 << 20)
 #define LAST_DATE_S INT64_C(253402300799)                /* the year 9999 */
@@ -38,6 +40,9 @@ struct tg_fetch {
     size_t head_bytes, max_bytes;
     int64_t timeout_ms;
     bool too_large, head_too_large, finishing, proxied;
+    bool (*may_connect)(void *arg, const struct tg_ip *ip);
+    void *may_connect_arg;
+    bool forbidden;                                      /* it was refused an address */
     CURLcode refused;                                    /* not CURLE_OK: could not be started */
     char curl_words[CURL_ERROR_SIZE];
     void (*done)(void *arg, const struct tg_fetch_answer *answer);
@@ -96,6 +101,8 @@ static enum tg_status describe(const struct tg_fetch *f, CURLcode code, struct t
         return tg_fail(err, TG_LIMIT, "the answer's head is larger than %zu bytes", HEAD_BYTES);
     if (code == CURLE_OPERATION_TIMEDOUT)
         return tg_fail(err, TG_IO, "no whole answer within %lld ms", (long long)f->timeout_ms);
+    if (code == CURLE_COULDNT_CONNECT && f->forbidden)
+        return tg_fail(err, TG_DENIED, "an address of the host may not be connected to");
     if (code == CURLE_COULDNT_CONNECT)
         return tg_fail(err, TG_IO, "%s%s", f->proxied ? "the proxy: " : "", connect_words(f));
     if (f->proxied && strncmp(f->curl_words, "CONNECT", strlen("CONNECT")) == 0)
@@ -195,6 +202,41 @@ static int64_t read_date(const struct tg_fetch *f, int64_t age_s)
     return (int64_t)date + age_s;
 }
 
+/* Seconds, or a date, which is compared with the server's own when it says one (RFC 9110 §10.2.3). */
+static int64_t read_retry_after(const struct tg_fetch *f, int64_t date_s)
+{
+    struct curl_header *h;
+    uint64_t seconds;
+    time_t until;
+
+    if (curl_easy_header(f->easy, "Retry-After", 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
+        return -1;
+    if (tg_slice_to_u64(tg_slice_str(h->value), &seconds))
+        return seconds < INT32_MAX ? (int64_t)seconds : INT32_MAX;
+    until = curl_getdate(h->value, NULL);
+    if (until <= 0 || until > LAST_DATE_S)
+        return -1;
+    if (date_s == 0)
+        date_s = tg_clock_wall_ms() / 1000;
+    return until > date_s ? (until - date_s < INT32_MAX ? (int64_t)until - date_s : INT32_MAX) : 0;
+}
+
+/* One, of a length that can be sent back; else there is none. */
+static struct tg_slice read_etag(const struct tg_fetch *f)
+{
+    struct tg_slice etag = {NULL, 0};
+    struct curl_header *h;
+
+    if (curl_easy_header(f->easy, "ETag", 0, CURLH_HEADER, -1, &h) != CURLHE_OK || h->amount != 1)
+        return etag;
+    for (const char *c = h->value; *c; c++)
+        if (*c <= ' ' || *c > '~')
+            return etag;
+    if (strlen(h->value) <= ETAG_BYTES)
+        etag = tg_slice_str(h->value);
+    return etag;
+}
+
 static void read_head(const struct tg_fetch *f, struct tg_fetch_answer *answer)
 {
     int64_t age_s = read_age(f);
@@ -208,6 +250,8 @@ static void read_head(const struct tg_fetch *f, struct tg_fetch_answer *answer)
     if (answer->max_age_s > 0 && age_s > 0)
         answer->max_age_s = answer->max_age_s > age_s ? answer->max_age_s - age_s : 0;
     answer->date_s = read_date(f, age_s);
+    answer->retry_after_s = read_retry_after(f, answer->date_s);
+    answer->etag = read_etag(f);
 }
 
 /* ---- the life of a fetch ---- */
@@ -228,7 +272,7 @@ static void free_fetch(struct tg_fetch *f)
 
 static void finish(struct tg_fetch *f, CURLcode code)
 {
-    struct tg_fetch_answer answer = {.max_age_s = -1};
+    struct tg_fetch_answer answer = {.max_age_s = -1, .retry_after_s = -1};
     struct tg_err err = {0};
 
     f->finishing = true;
@@ -445,6 +489,37 @@ static CURLcode set_trust(struct tg_fetch *f, const char *ca_file)
     return code;
 }
 
+/* curl's own way of making a socket, once the address is allowed. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct tg_fetch *f = arg;
+    struct tg_ip ip;
+
+    (void)purpose;
+    tg_ip_from_sockaddr(&address->addr, &ip, NULL);
+    if (ip.family == 0 || !f->may_connect(f->may_connect_arg, &ip)) {
+        f->forbidden = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* A connection of its own: one that another request made was never asked about. */
+static CURLcode set_addresses(struct tg_fetch *f, const struct tg_fetch_request *r)
+{
+    CURLcode code = CURLE_OK;
+
+    if (!r->may_connect)
+        return code;
+    f->may_connect = r->may_connect;
+    f->may_connect_arg = r->may_connect_arg;
+    SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, f);
+    SET(CURLOPT_FRESH_CONNECT, 1L);
+    SET(CURLOPT_FORBID_REUSE, 1L);
+    return code;
+}
+
 static CURLcode set_request(struct tg_fetch *f, const struct tg_fetch_request *r)
 {
     CURLcode code = CURLE_OK;
@@ -489,6 +564,8 @@ struct tg_fetch *tg_fetch_start(struct tg_fetcher *fetcher, const struct tg_fetc
     f->easy = curl_easy_init();
     tg_assert(f->easy);                                  /* memory alone can be missing */
     f->refused = set_guards(f);
+    if (f->refused == CURLE_OK)
+        f->refused = set_addresses(f, request);
     if (f->refused == CURLE_OK)
         f->refused = set_request(f, request);
     if (f->refused == CURLE_OK && curl_multi_add_handle(fetcher->multi, f->easy) != CURLM_OK)

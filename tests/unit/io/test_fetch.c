@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "http_peer.h"
+#include "base/ip.h"
 #include "io/fetch.h"
 #include <signal.h>
 
@@ -22,7 +23,7 @@ struct got {
     struct tg_fetch_request request;
     struct tg_fetch *fetch;
     struct tg_fetch_answer answer;
-    char error[400];
+    char error[400], etag[600];
     struct tg_buf body;
 };
 
@@ -60,6 +61,7 @@ static void done(void *arg, const struct tg_fetch_answer *answer)
     got->answer = *answer;
     tg_buf_add_slice(&got->body, answer->body);
     snprintf(got->error, sizeof(got->error), "%s", answer->error ? answer->error : "");
+    snprintf(got->etag, sizeof(got->etag), TG_S_FMT, TG_S_ARG(answer->etag));
     got->done = true;
     pthread_cond_signal(&got->cond);
     pthread_mutex_unlock(&got->lock);
@@ -167,6 +169,128 @@ static void comes_back(void **state)
         }
         tg_buf_fini(&got.body);
     }
+}
+
+#define TAGGED(fields) OK fields "Content-Length: 0\r\n\r\n"
+static void what_a_client_asks_again_with(void **state)
+{
+    static const struct {
+        const char *why, *raw, *etag;
+        int64_t retry_after_s;
+    } cases[] = {
+        {"neither", TAGGED(""), "", -1},
+        {"strong", TAGGED("ETag: \"v1\"\r\n"), "\"v1\"", -1},
+        {"weak", TAGGED("etag:  W/\"v1\" \r\n"), "W/\"v1\"", -1},
+        {"two are none", TAGGED("ETag: \"a\"\r\nETag: \"b\"\r\n"), "", -1},
+        {"octets that cannot be sent back", TAGGED("ETag: \"\xff\"\r\n"), "", -1},
+        {"seconds", TAGGED("Retry-After: 120\r\n"), "", 120},
+        {"at once", TAGGED("Retry-After: 0\r\n"), "", 0},
+        {"a great many", TAGGED("Retry-After: 99999999999\r\n"), "", INT32_MAX},
+        {"a date, by the server's clock",
+         TAGGED("Date: Sat, 21 Nov 2026 10:00:00 GMT\r\nRetry-After: Sat, 21 Nov 2026 10:00:30 GMT\r\n"), "", 30},
+        {"a date that is over",
+         TAGGED("Date: Sat, 21 Nov 2026 10:00:00 GMT\r\nRetry-After: Sat, 21 Nov 2026 09:00:30 GMT\r\n"), "", 0},
+        {"neither number nor date", TAGGED("Retry-After: soon\r\n"), "", -1},
+        {"negative", TAGGED("Retry-After: -5\r\n"), "", -1},
+        {"also with a failure", "HTTP/1.1 503 x\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", "", 7},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct got got = {0};
+
+        answer_with(cases[i].raw);
+        fetch(&got, peer_url(), 0, 2000);
+        assert_int_equal(got.answer.status, TG_OK);
+        if (strcmp(got.etag, cases[i].etag) != 0 || got.answer.retry_after_s != cases[i].retry_after_s)
+            fail_msg("%s: %s, %lld s", cases[i].why, got.etag, (long long)got.answer.retry_after_s);
+    }
+}
+
+static void a_long_etag_is_none(void **state)
+{
+    struct tg_buf text = {0};
+    struct got got = {0};
+
+    (void)state;
+    tg_buf_adds(&text, OK "Content-Length: 0\r\nETag: \"");
+    for (int i = 0; i < 520; i++)
+        tg_buf_addc(&text, 'x');
+    tg_buf_adds(&text, "\"\r\n\r\n");
+    answer_with(tg_buf_cstr(&text));
+    fetch(&got, peer_url(), 0, 2000);
+    assert_int_equal(got.answer.status, TG_OK);
+    assert_string_equal(got.etag, "");
+    tg_buf_fini(&text);
+}
+
+/* ---- whom a request may reach ---- */
+
+static struct tg_ip met[8];
+static unsigned met_count;
+static char elsewhere[] = "10.0.0.1";
+
+/* `arg`: the one address that may not be reached, as text; NULL: none may. */
+static bool ask_about(void *arg, const struct tg_ip *ip)
+{
+    struct tg_ip bad;
+
+    if (met_count < ARRAY_LEN(met))
+        met[met_count++] = *ip;
+    if (!arg)
+        return false;
+    return !tg_ip_parse(tg_slice_str(arg), &bad) || !tg_ip_eq(&bad, ip);
+}
+
+static void addresses_are_asked_about(void **state)
+{
+    static const char *const spellings[] = {"127.0.0.1", "localhost", "2130706433", "127.1", "[::ffff:127.0.0.1]"};
+    char url[64];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(spellings); i++) {
+        struct got no = {.request = {.may_connect = ask_about}}, again = no;
+
+        snprintf(url, sizeof(url), "http://%s:%u/", spellings[i], peer.port);
+        answer_with(OK "Content-Length: 0\r\n\r\n");
+        met_count = 0;
+        fetch(&no, url, 0, 2000);
+        if (no.answer.status != TG_DENIED || !strstr(no.error, "may not be connected to"))
+            fail_msg("%s: %d %s", url, no.answer.status, no.error);
+        if (met_count == 0 || !tg_ip_is_loopback(&met[0]))
+            fail_msg("%s: asked about %u addresses", url, met_count);
+        again.request.may_connect_arg = elsewhere;
+        fetch(&again, url, 0, 2000);
+        if (again.answer.status != TG_OK)
+            fail_msg("%s: %d %s", url, again.answer.status, again.error);
+        assert_int_equal(times_asked(), 1);              /* the refused one never reached anybody */
+    }
+}
+
+/* A connection that nobody was asked about must not serve one that asks. */
+static void no_connection_is_borrowed(void **state)
+{
+    struct got warm = {0}, no = {.request = {.may_connect = ask_about}};
+
+    (void)state;
+    answer_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    fetch(&warm, peer_url(), 0, 2000);
+    assert_int_equal(warm.answer.status, TG_OK);
+    fetch(&no, peer_url(), 0, 2000);
+    assert_int_equal(no.answer.status, TG_DENIED);
+    assert_int_equal(times_asked(), 1);
+}
+
+static void a_redirect_leads_nowhere(void **state)
+{
+    struct got got = {.request = {.may_connect = ask_about, .may_connect_arg = elsewhere}};
+
+    (void)state;
+    answer_with("HTTP/1.1 302 x\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n");
+    met_count = 0;
+    fetch(&got, peer_url(), 0, 2000);
+    assert_int_equal(got.answer.http_status, 302);
+    assert_int_equal(met_count, 1);
 }
 
 static void fails_in_words(void **state)
@@ -340,7 +464,12 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comes_back),               cmocka_unit_test(fails_in_words),
+        cmocka_unit_test(comes_back),               cmocka_unit_test(what_a_client_asks_again_with),
+        cmocka_unit_test(a_long_etag_is_none),
+        cmocka_unit_test(addresses_are_asked_about),
+        cmocka_unit_test(no_connection_is_borrowed),
+        cmocka_unit_test(a_redirect_leads_nowhere),
+        cmocka_unit_test(fails_in_words),
         cmocka_unit_test(head_is_bounded),          cmocka_unit_test(slow_answer),
         cmocka_unit_test(sends_what_it_is_told),    cmocka_unit_test(cancelled_is_silent),
         cmocka_unit_test(plain_port_asked_for_tls), cmocka_unit_test(urls),
