@@ -7,7 +7,7 @@
 #include "assertion_parts.h"
 #include "base/file.h"
 #include "base/log.h"
-#include <errno.h>
+#include "key_file.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,30 +91,6 @@ static enum tg_status load_own(const char *path, struct tg_signing_keys **out, s
     return st;
 }
 
-/*
- * Never over a file that is there: of two processes that start at once on one folder the second takes the first's key.
- * TG_DENIED: there is one now.
- */
-static enum tg_status keep_own(const char *path, struct tg_slice pem, struct tg_err *err)
-{
-    struct tg_buf beside = {0};
-    enum tg_status st;
-    char unique[37];
-
-    tg_uuid(unique);
-    tg_buf_addf(&beside, "%s.%s", path, unique);
-    st = tg_file_replace(tg_buf_cstr(&beside), pem, 0600, err);
-    if (st == TG_OK && link(beside.data, path) != 0) {
-        if (errno == EEXIST)
-            st = tg_fail(err, TG_DENIED, "%s: another process made it", path);
-        else if (rename(beside.data, path) != 0)         /* a file system without hard links */
-            st = tg_fail(err, TG_IO, "%s: cannot be written: %s", path, strerror(errno));
-    }
-    unlink(beside.data);
-    tg_buf_fini(&beside);
-    return st;
-}
-
 static enum tg_status make_own(const char *path, struct tg_signing_keys **out, struct tg_err *err)
 {
     struct tg_signer *made = NULL;
@@ -126,7 +102,7 @@ static enum tg_status make_own(const char *path, struct tg_signing_keys **out, s
     if (st == TG_OK)
         st = tg_signer_pem(made, &pem, err);
     if (st == TG_OK && path) {
-        enum tg_status kept = keep_own(path, tg_buf_slice(&pem), &why);
+        enum tg_status kept = tg_key_file_keep(path, tg_buf_slice(&pem), &why);
 
         if (kept == TG_DENIED && access(path, F_OK) == 0)
             taken = true;

@@ -8,6 +8,7 @@
  * is: it was vouched for, and to find that out again costs the same each time.
  */
 #include "authn_internal.h"
+#include "auth/managers.h"
 #include "base/json.h"
 
 #define CLAIM_BYTES_PER_ENTRY ((size_t)4096)             /* on average, over all entries of a cache */
@@ -304,6 +305,8 @@ static enum tg_authn_result verify_anew(const struct tg_asking *q)
 
     if (q->a->pat_provider && tg_pat_has_prefix(token))
         return tg_authn_verify_pat(q);
+    if (tg_api_token_is_wellformed(token))               /* of the management API alone; no provider is shown it */
+        return tg_authn_say(q, TG_AUTHN_INVALID, "api-token");
     tg_arena_init(&arena, block, sizeof(block));
     if (tg_jws_split(token, &arena, &jws, NULL) == TG_OK) {
         result = verify_signed(q, &jws);

@@ -2,6 +2,7 @@
  * authorization - what the Authorization field carries, before anything is verified (RFC 6750 §2.1, §3.1, RFC 9449
  * §7.1).
  */
+#include "authorization.h"
 #include "auth/authn.h"
 
 static bool is_alnum(char c)
@@ -81,12 +82,38 @@ static void malformed(struct tg_credential *out, const char *what)
     out->what = what;
 }
 
+size_t tg_scheme_length(struct tg_slice value)
+{
+    size_t n = 0;
+
+    while (n < value.len && is_tchar(value.ptr[n]))
+        n++;
+    return n;
+}
+
+const char *tg_token_after_scheme(struct tg_slice value, size_t scheme, size_t max_token, struct tg_slice *token)
+{
+    size_t space;
+
+    for (space = scheme; space < value.len && value.ptr[space] == ' '; space++)
+        ;
+    *token = tg_slice(value.ptr + space, value.len - space);
+    if (token->len == 0)
+        return "The Authorization field holds no token";
+    if (space == scheme)
+        return "The scheme is not followed by a space";
+    if (token->len > max_token)
+        return "The token is too long";
+    return is_b64token(*token) ? NULL : "The token holds characters that no token has";
+}
+
 void tg_credential_classify(const struct tg_slice *values, size_t count, struct tg_slice query, size_t max_token,
                             struct tg_credential *out)
 {
     struct tg_slice value, token;
     enum tg_credential_kind kind;
-    size_t scheme = 0, space;
+    const char *what;
+    size_t scheme;
 
     memset(out, 0, sizeof(*out));
     if (count == 0)
@@ -100,27 +127,18 @@ void tg_credential_classify(const struct tg_slice *values, size_t count, struct 
         return;
     }
     value = tg_slice_trim(values[0]);
-    while (scheme < value.len && is_tchar(value.ptr[scheme]))
-        scheme++;
+    scheme = tg_scheme_length(value);
     if (tg_slice_eq_nocase(tg_slice(value.ptr, scheme), TG_S("Bearer")))
         kind = TG_CREDENTIAL_BEARER;
     else if (tg_slice_eq_nocase(tg_slice(value.ptr, scheme), TG_S("DPoP")))
         kind = TG_CREDENTIAL_DPOP;
     else
         return;
-    for (space = scheme; space < value.len && value.ptr[space] == ' '; space++)
-        ;
-    token = tg_slice(value.ptr + space, value.len - space);
-    if (token.len == 0)
-        malformed(out, "The Authorization field holds no token");
-    else if (space == scheme)
-        malformed(out, "The scheme is not followed by a space");
-    else if (token.len > max_token)
-        malformed(out, "The token is too long");
-    else if (!is_b64token(token))
-        malformed(out, "The token holds characters that no token has");
-    else {
-        out->kind = kind;
-        out->token = token;
+    what = tg_token_after_scheme(value, scheme, max_token, &token);
+    if (what) {
+        malformed(out, what);
+        return;
     }
+    out->kind = kind;
+    out->token = token;
 }

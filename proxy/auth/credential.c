@@ -7,7 +7,7 @@
 static const struct tg_credential_periods usual = {
     .look = 1000,
     .retry_first = 1000, .retry_last = 60000, .retry_last_empty = 4000,
-    .retry_bad = 30000,
+    .retry_bad = 30000, .retry_final = 600000, .retry_after_most = 600000,
     .again = 10000,
     .hopeless = 1000, .hopeless_bad = 10000,
     .life_unsaid = 300000, .life_most = 86400000,

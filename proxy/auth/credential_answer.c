@@ -1,5 +1,5 @@
 /*
- * credential_answer - what a token endpoint says (RFC 6749 §5).
+ * credential_answer - what a token endpoint says (RFC 6749 §5; the Zero API's exchange).
  *
  * The body holds a token: nothing of it is ever told, but for the error words that are registered.
  */
@@ -7,10 +7,12 @@
 #include "base/json.h"
 
 #define LIFE_MOST_S (INT64_C(365) * 86400)
+#define LIFE_DIGITS 10                                   /* of the Zero API, and the largest of them */
+#define LIFE_MOST INT64_C(9999999999)
 
-static void wipe_json(cJSON *root)
+static void wipe_json(cJSON *root, const char *member)
 {
-    cJSON *token = cJSON_GetObjectItemCaseSensitive(root, "access_token");
+    cJSON *token = cJSON_GetObjectItemCaseSensitive(root, member);
 
     if (cJSON_IsString(token))
         explicit_bzero(token->valuestring, strlen(token->valuestring));
@@ -61,7 +63,52 @@ enum tg_status tg_credential_answer_read(struct tg_slice body, struct tg_credent
         if (st == TG_OK)
             out->text = tg_credential_text_new(token);
     }
-    wipe_json(root);
+    wipe_json(root, "access_token");
+    return st;
+}
+
+/* Whole seconds as text or number, at most ten digits: what the Zero API's clients take. */
+static enum tg_status read_seconds(const cJSON *node, int64_t *out, struct tg_err *err)
+{
+    struct tg_slice text;
+    uint64_t digits = 0;
+    int64_t number = 0;
+    bool good = tg_json_int(node, &number);
+
+    *out = -1;
+    if (!node || cJSON_IsNull(node))
+        return TG_OK;
+    if (!good && tg_json_str(node, &text) && text.len <= LIFE_DIGITS && tg_slice_to_u64(text, &digits)) {
+        number = (int64_t)digits;
+        good = true;
+    }
+    if (!good || number > LIFE_MOST)
+        return tg_fail(err, TG_BAD_INPUT, "`expiresInSeconds` is no number of seconds");
+    if (number < 1)
+        return tg_fail(err, TG_BAD_INPUT, "`expiresInSeconds` says that the token is over already");
+    *out = number > LIFE_MOST_S ? LIFE_MOST_S : number;
+    return TG_OK;
+}
+
+enum tg_status tg_credential_id_token_read(struct tg_slice body, struct tg_credential_answer *out, struct tg_err *err)
+{
+    struct tg_slice token;
+    const char *fault;
+    cJSON *root = NULL;
+    enum tg_status st;
+
+    if (tg_json_parse(body, NULL, &root, NULL) != TG_OK)
+        return tg_fail(err, TG_BAD_INPUT, "the answer is not JSON");
+    if (!tg_json_str(tg_json_get(root, "idToken"), &token)) {
+        st = tg_fail(err, TG_BAD_INPUT, "the answer has no `idToken`");
+    } else if ((fault = tg_credential_token_fault(token))) {
+        st = tg_fail(err, TG_BAD_INPUT, "%s", fault);
+    } else {
+        st = read_seconds(tg_json_get(root, "expiresInSeconds"), &out->life_s, err);
+        if (st == TG_OK)
+            out->text = tg_credential_text_new(token);
+    }
+    wipe_json(root, "idToken");
     return st;
 }
 

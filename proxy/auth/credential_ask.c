@@ -1,12 +1,14 @@
 /*
  * credential_ask - one credential's cycle on the control thread: ask, take or fail, plan the next asking.
  *
- * A token file is looked at every second. For a grant the token endpoint is found, then asked. Whatever happens ends in
- * `succeed` or `fail`, which plan the next turn and wake who waits.
+ * A token file is looked at every second. For a grant, or an API user's token, the token endpoint is found, then
+ * asked. Whatever happens ends in `succeed` or `fail`, which plan the next turn and wake who waits. What is refused for
+ * good is not asked again for long, but the file of its token is looked at.
  */
 #include "credential_internal.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include <stdio.h>
 #include <sys/stat.h>
@@ -23,19 +25,25 @@ static void plan(struct tg_credential_source *s, int64_t delay_ms)
 
 /* ---- what comes out of a turn ---- */
 
-enum trouble { AWAY, BAD };                              /* BAD: the server says that our credential is */
+enum trouble { AWAY, BAD, FINAL };                       /* BAD: the server says our credential is; FINAL: for good */
+
+static const char *lack_of(const struct tg_credential_source *s)
+{
+    return s->settings.control_plane ? "no token for the control plane, nothing is asked of it until there is one"
+                                     : "no token of tollgate's own, requests of its routes get 503 until there is one";
+}
 
 static void tell(struct tg_credential_source *s, const char *words, enum trouble kind, bool has_text)
 {
     int64_t now_ms = tg_clock_mono_ms();
-    const char *message = kind == BAD ? "tollgate's own credential is refused: it has to be put right"
-                          : has_text  ? "tollgate's own token not renewed, the old one serves on"
-                                      : "no token of tollgate's own, requests of its routes get 503 until there is one";
+    const char *message = kind != AWAY ? "tollgate's own credential is refused: it has to be put right"
+                          : has_text   ? "tollgate's own token not renewed, the old one serves on"
+                                       : lack_of(s);
 
-    if (s->logged_ms != INT64_MIN && now_ms - s->logged_ms < s->periods.log && s->logged_bad == (kind == BAD))
+    if (s->logged_ms != INT64_MIN && now_ms - s->logged_ms < s->periods.log && s->logged_bad == (kind != AWAY))
         return;
     s->logged_ms = now_ms;
-    s->logged_bad = kind == BAD;
+    s->logged_bad = kind != AWAY;
     tg_log(kind == AWAY && has_text ? TG_LOG_WARN : TG_LOG_ERROR, message, TG_F_STR("credential", s->name),
            TG_F_STR("error", words), TG_F_INT("failures", s->failures));
 }
@@ -48,22 +56,36 @@ static int64_t delay_after(const struct tg_credential_source *s, enum trouble ki
 
     if (s->settings.kind == TG_CREDENTIAL_FILE)
         return p->look;
+    if (kind == FINAL)
+        return tg_with_jitter(p->retry_final);
     if (kind == BAD)
         return tg_with_jitter(p->retry_bad);
     return tg_with_jitter(delay < last ? delay : last);
 }
 
-static void fail(struct tg_credential_source *s, enum trouble kind, const char *words)
+/* `least_ms`: not asked again before, whatever the back-off says. */
+static void fail_for(struct tg_credential_source *s, enum trouble kind, const char *words, int64_t least_ms)
 {
+    const struct tg_credential_periods *p = &s->periods;
     bool has_text = tg_credential_source_has_text(s);
-    int64_t delay_ms = delay_after(s, kind, has_text);
+    int64_t delay_ms = delay_after(s, kind, has_text), hopeless_ms = kind == AWAY ? p->hopeless : p->hopeless_bad;
 
+    if (least_ms > p->retry_after_most)
+        least_ms = p->retry_after_most;
+    if (delay_ms < least_ms)
+        delay_ms = hopeless_ms = least_ms;
+    if (kind == FINAL)
+        hopeless_ms = delay_ms;
     s->failures++;
-    tg_metric_add(kind == BAD ? s->gauges->refused : s->gauges->error, 0, 1);
+    tg_metric_add(kind == AWAY ? s->gauges->error : s->gauges->refused, 0, 1);
     tell(s, words, kind, has_text);
-    plan(s, delay_ms);
-    tg_credential_flight_ends(s, words, kind == BAD ? s->periods.hopeless_bad : s->periods.hopeless);
+    s->final = kind == FINAL;
+    s->retry_ms = tg_clock_mono_ms() + delay_ms;
+    plan(s, s->final && s->settings.token_file.len && p->look < delay_ms ? p->look : delay_ms);
+    tg_credential_flight_ends(s, words, hopeless_ms);
 }
+
+static void fail(struct tg_credential_source *s, enum trouble kind, const char *words) { fail_for(s, kind, words, 0); }
 
 /* `life_ms`: from when it was asked for; INT64_MAX: it has no end that is known. */
 static void put_in_force(struct tg_credential_source *s, struct tg_credential_text *text, int64_t life_ms)
@@ -80,6 +102,7 @@ static void put_in_force(struct tg_credential_source *s, struct tg_credential_te
     else if (moved && s->settings.kind == TG_CREDENTIAL_FILE)
         tg_log(TG_LOG_INFO, "tollgate's own token was replaced in its file", TG_F_STR("credential", s->name));
     s->failures = 0;
+    s->final = false;
     s->logged_ms = INT64_MIN;
     tg_metric_add(s->gauges->ok, 0, 1);
 }
@@ -126,37 +149,36 @@ static void print_file(const char *path, char out[static TG_CREDENTIAL_SEEN])
                  (unsigned long)st.st_ctim.tv_nsec);
 }
 
-enum tg_status tg_credential_file_read(const char *path, struct tg_credential_text **out, struct tg_err *err)
+enum tg_status tg_credential_token_read(const char *path, struct tg_buf *out, struct tg_err *err)
 {
-    struct tg_buf token = {0};
     const char *fault;
     struct stat info;
-    enum tg_status st = TG_OK;
+    enum tg_status st;
 
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* reading a pipe might wait */
         return tg_fail(err, TG_BAD_INPUT, "%s: not a file", path);
-    st = tg_file_read_secret(path, &token, err);
-    if (st == TG_OK && (fault = tg_credential_token_fault(tg_buf_slice(&token))))
+    st = tg_file_read_secret(path, out, err);
+    if (st == TG_OK && (fault = tg_credential_token_fault(tg_buf_slice(out))))
         st = tg_fail(err, TG_BAD_INPUT, "%s: %s", path, fault);
-    if (st == TG_OK && out)
-        *out = tg_credential_text_new(tg_buf_slice(&token));
-    tg_buf_wipe(&token);
     return st;
 }
 
 static void read_file(struct tg_credential_source *s)
 {
-    struct tg_credential_text *text = NULL;
+    struct tg_buf token = {0};
     struct tg_err err;
+    enum tg_status st;
 
     print_file(s->settings.token_file.ptr, s->seen);     /* before: what is written meanwhile is seen later */
-    if (tg_credential_file_read(s->settings.token_file.ptr, &text, &err) != TG_OK) {
-        fail(s, AWAY, tg_err_text(&err));
-        return;
+    st = tg_credential_token_read(s->settings.token_file.ptr, &token, &err);
+    if (st == TG_OK) {
+        put_in_force(s, tg_credential_text_new(tg_buf_slice(&token)), INT64_MAX);
+        plan(s, s->periods.look);
+        tg_credential_flight_ends(s, NULL, 0);
     }
-    put_in_force(s, text, INT64_MAX);
-    plan(s, s->periods.look);
-    tg_credential_flight_ends(s, NULL, 0);
+    tg_buf_wipe(&token);
+    if (st != TG_OK)
+        fail(s, AWAY, tg_err_text(&err));
 }
 
 static void look(struct tg_credential_source *s)
@@ -164,7 +186,7 @@ static void look(struct tg_credential_source *s)
     char now[TG_CREDENTIAL_SEEN];
 
     print_file(s->settings.token_file.ptr, now);
-    if (s->failures || strcmp(now, s->seen) != 0)
+    if ((s->failures && !s->final) || strcmp(now, s->seen) != 0 || (s->final && tg_clock_mono_ms() >= s->retry_ms))
         tg_credential_ask_now(s);
     else
         plan(s, s->periods.look);
@@ -172,15 +194,29 @@ static void look(struct tg_credential_source *s)
 
 /* ---- the answer of a token endpoint ---- */
 
+static enum trouble kind_of(const struct tg_credential_source *s, unsigned status)
+{
+    if (s->settings.kind == TG_CREDENTIAL_API_USER)
+        return status == 400 ? FINAL : AWAY;
+    return status == 400 || status == 401 ? BAD : AWAY;
+}
+
 static void refuse(struct tg_credential_source *s, const struct tg_fetch_answer *answer)
 {
     const char *error = tg_credential_answer_error(answer->body);
-    enum trouble kind = answer->http_status == 400 || answer->http_status == 401 ? BAD : AWAY;
     char words[128];
 
     snprintf(words, sizeof(words), "the token endpoint answers with status %u%s%s%s", answer->http_status,
              *error ? ", " : "", error, answer->http_status / 100 == 3 ? "; redirects are not followed" : "");
-    fail(s, kind, words);
+    fail_for(s, kind_of(s, answer->http_status), words, answer->retry_after_s > 0 ? answer->retry_after_s * 1000 : 0);
+}
+
+static enum tg_status read_answer(const struct tg_credential_source *s, struct tg_slice body,
+                                  struct tg_credential_answer *out, struct tg_err *err)
+{
+    if (s->settings.kind == TG_CREDENTIAL_API_USER)
+        return tg_credential_id_token_read(body, out, err);
+    return tg_credential_answer_read(body, out, err);
 }
 
 static void answered(void *arg, const struct tg_fetch_answer *answer)
@@ -191,7 +227,7 @@ static void answered(void *arg, const struct tg_fetch_answer *answer)
 
     s->fetch = NULL;
     if (answer->status == TG_OK && answer->http_status == 200 &&
-        tg_credential_answer_read(answer->body, &got, &err) == TG_OK) {
+        read_answer(s, answer->body, &got, &err) == TG_OK) {
         succeed(s, &got);
         return;
     }
@@ -228,7 +264,7 @@ static enum tg_status add_assertion(const struct tg_credential_settings *c, stru
     return st;
 }
 
-static enum tg_status compose(const struct tg_credential_settings *c, const char *url, struct tg_buf *form,
+static enum tg_status compose_form(const struct tg_credential_settings *c, const char *url, struct tg_buf *form,
                               struct tg_buf *line, struct tg_err *err)
 {
     struct tg_slice audience = c->issuer.len ? c->issuer : origin_of(url);
@@ -250,15 +286,39 @@ static enum tg_status compose(const struct tg_credential_settings *c, const char
     return st;
 }
 
-static void send(struct tg_credential_source *s, const char *url)
+/* {"refreshToken": TOKEN}; its file is read each time. */
+static enum tg_status compose_exchange(struct tg_credential_source *s, struct tg_buf *body, struct tg_err *err)
 {
     const struct tg_credential_settings *c = &s->settings;
+    struct tg_buf token = {0};
+    enum tg_status st = TG_OK;
+
+    if (c->token_file.len) {
+        print_file(c->token_file.ptr, s->seen);
+        st = tg_credential_token_read(c->token_file.ptr, &token, err);
+    } else {
+        tg_buf_add_slice(&token, c->api_user_token);
+    }
+    if (st == TG_OK) {
+        tg_buf_adds(body, "{\"refreshToken\":");
+        tg_json_add_string(body, tg_buf_slice(&token));
+        tg_buf_addc(body, '}');
+    }
+    tg_buf_wipe(&token);
+    return st;
+}
+
+static void send_question(struct tg_credential_source *s, const char *url)
+{
+    const struct tg_credential_settings *c = &s->settings;
+    bool exchange = c->kind == TG_CREDENTIAL_API_USER;
     struct tg_buf form = {0}, line = {0};
-    const char *headers[] = {"Content-Type: application/x-www-form-urlencoded", "Accept: application/json", NULL, NULL};
+    const char *type = exchange ? "Content-Type: application/json" : "Content-Type: application/x-www-form-urlencoded";
+    const char *headers[] = {type, "Accept: application/json", NULL, NULL};
     struct tg_fetch_request request = {.url = url, .method = "POST", .headers = headers, .ca_file = c->ca_file.ptr,
                                        .proxy = c->proxy.ptr, .timeout_ms = c->timeout_ms, .max_bytes = ANSWER_BYTES};
     struct tg_err err;
-    enum tg_status st = compose(c, url, &form, &line, &err);
+    enum tg_status st = exchange ? compose_exchange(s, &form, &err) : compose_form(c, url, &form, &line, &err);
 
     if (st == TG_OK) {
         request.body = tg_buf_slice(&form);
@@ -279,7 +339,7 @@ static void found(void *arg, const char *url, const char *trouble)
 
     s->finding = false;
     if (url)
-        send(s, url);
+        send_question(s, url);
     else
         fail(s, AWAY, trouble);
 }
@@ -307,7 +367,7 @@ static void on_due(struct tg_deadline *d)
 
     if (tg_credential_source_is_forsaken(s))
         return;
-    if (s->settings.kind == TG_CREDENTIAL_FILE)
+    if (s->settings.kind == TG_CREDENTIAL_FILE || (s->final && s->settings.token_file.len))
         look(s);
     else
         tg_credential_ask_now(s);

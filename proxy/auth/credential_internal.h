@@ -13,6 +13,8 @@ struct tg_credential_periods {                           /* milliseconds; tests 
     int64_t look;                                        /* between two looks at a token file */
     int64_t retry_first, retry_last, retry_last_empty;
     int64_t retry_bad;                                   /* after an answer that says our credential is bad */
+    int64_t retry_final;                                 /* the same of an API user: nothing but a new token mends it */
+    int64_t retry_after_most;                            /* of what Retry-After asks for */
     int64_t again;                                       /* between two renewals because a service said 401 */
     int64_t hopeless, hopeless_bad;                      /* after trouble: nobody needs to wait for another attempt */
     int64_t life_unsaid, life_most;                      /* of a token, as far as renewing it is concerned */
@@ -72,6 +74,8 @@ struct tg_credential_source {
     unsigned failures;                                   /* in a row */
     int64_t logged_ms;                                   /* when trouble was last told; INT64_MIN: not yet */
     bool logged_bad;
+    bool final;                                          /* refused for good: until retry_ms, or another file */
+    int64_t retry_ms;
     char seen[TG_CREDENTIAL_SEEN];                       /* of the token file, by stat() */
 };
 
@@ -95,8 +99,8 @@ void tg_credential_ask_start(struct tg_credential_source *s);
 void tg_credential_ask_now(struct tg_credential_source *s); /* unless an attempt runs */
 void tg_credential_ask_stop(struct tg_credential_source *s);
 
-/* The token in a file; `out` may be NULL. */
-enum tg_status tg_credential_file_read(const char *path, struct tg_credential_text **out, struct tg_err *err);
+/* The token in a file, checked; wipe it. */
+enum tg_status tg_credential_token_read(const char *path, struct tg_buf *out, struct tg_err *err);
 
 /* ---- credential_answer.c: no socket, no clock ---- */
 struct tg_credential_answer {
@@ -105,6 +109,8 @@ struct tg_credential_answer {
 };
 /* A 200 of a token endpoint (RFC 6749 §5.1). Nothing of the body stands in the sentence. */
 enum tg_status tg_credential_answer_read(struct tg_slice body, struct tg_credential_answer *out, struct tg_err *err);
+/* A 200 of the Zero API's POST /token: {"idToken", "expiresInSeconds"}, the latter a number or text of one. */
+enum tg_status tg_credential_id_token_read(struct tg_slice body, struct tg_credential_answer *out, struct tg_err *err);
 /* The `error` of another one (§5.2) when it is a registered word, else "". */
 const char *tg_credential_answer_error(struct tg_slice body);
 

@@ -64,6 +64,7 @@ static void copy_settings(struct tg_credential_source *s, const struct tg_creden
 
     *to = *from;
     to->token_file = copy(&s->arena, from->token_file);
+    to->api_user_token = copy(&s->arena, from->api_user_token);
     to->token_url = copy(&s->arena, from->token_url);
     to->issuer = copy(&s->arena, from->issuer);
     to->scope = copy(&s->arena, from->scope);
@@ -92,17 +93,18 @@ static void print_key(struct tg_buf *out, const struct tg_service_key *key)
 
 void tg_credential_print(const struct tg_credential_settings *s, uint8_t out[TG_SHA256_LEN])
 {
-    const struct tg_slice texts[] = {s->token_file, s->token_url, s->issuer, s->scope, s->resource, s->audience,
-                                     s->ca_file, s->proxy, s->client.client_id, s->client.secret_file};
+    const struct tg_slice texts[] = {s->token_file, s->api_user_token, s->token_url, s->issuer, s->scope, s->resource,
+                                     s->audience, s->ca_file, s->proxy, s->client.client_id, s->client.secret_file};
     struct tg_buf text = {0};
 
-    tg_buf_addf(&text, "%d %d %d %lld ", (int)s->kind, (int)s->client.method, s->allow_http, (long long)s->timeout_ms);
+    tg_buf_addf(&text, "%d %d %d %d %lld ", (int)s->kind, s->control_plane, (int)s->client.method, s->allow_http,
+                (long long)s->timeout_ms);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         print_text(&text, texts[i]);
     print_key(&text, s->client.key);
     print_key(&text, s->key);
     tg_sha256(tg_buf_slice(&text), out);
-    tg_buf_fini(&text);
+    tg_buf_wipe(&text);
 }
 
 /* "service.token" of a file; of a grant the server, and who asks. */
@@ -114,6 +116,8 @@ static char *name_of(const struct tg_credential_settings *s)
         const char *slash = memrchr(s->token_file.ptr, '/', s->token_file.len);
 
         tg_buf_adds(&name, slash ? slash + 1 : s->token_file.ptr);
+    } else if (s->kind == TG_CREDENTIAL_API_USER) {
+        tg_buf_addf(&name, TG_S_FMT " (API user)", TG_S_ARG(s->token_url));
     } else {
         tg_buf_add_slice(&name, s->issuer.len ? s->issuer : s->token_url);
         tg_buf_addf(&name, " (" TG_S_FMT ")", TG_S_ARG(s->client.client_id));
@@ -212,6 +216,8 @@ void tg_credential_source_unref(struct tg_credential_source *s)
         return;
     tg_assert(!s->fetch && !s->endpoint);
     tg_credential_text_unref(s->text);
+    if (s->settings.api_user_token.len)
+        explicit_bzero((char *)s->settings.api_user_token.ptr, s->settings.api_user_token.len);
     tg_credential_settings_fini(&s->settings);
     pthread_mutex_destroy(&s->lock);
     tg_arena_fini(&s->arena);

@@ -5,12 +5,10 @@
 #pragma once
 #include "auth/pat.h"
 #include "base/digest.h"
+#include "token_format.h"
 #include <stdatomic.h>
 
-/* ---- pat_format.c ---- */
-#define TG_PAT_LEN 53
 #define TG_PAT_ID_LEN 36
-void tg_pat_make(struct tg_buf *out);                    /* appends a new one */
 
 /* ---- pat_set.c: tokens by digest; a set never changes once it is shared, its entries live in several ---- */
 struct tg_pat_entry {

@@ -141,31 +141,6 @@ bool tg_pat_is_reserved_claim(struct tg_slice name)
     return false;
 }
 
-/* Other octets would be replaced when claims are written, and two texts become one. */
-static bool is_utf8(struct tg_slice text)
-{
-    struct tg_buf quoted = {0};
-    bool ok;
-
-    tg_buf_addc(&quoted, '"');
-    for (size_t i = 0; i < text.len; i++)
-        tg_buf_addc(&quoted, (unsigned char)text.ptr[i] < 0x80 ? '.' : text.ptr[i]);
-    tg_buf_addc(&quoted, '"');
-    ok = tg_json_scan(tg_buf_slice(&quoted), NULL, NULL) == TG_OK;
-    tg_buf_fini(&quoted);
-    return ok;
-}
-
-static enum tg_status check_name(struct tg_slice name, struct tg_err *err)
-{
-    bool ok = name.len > 0 && name.len <= TG_PAT_NAME_MAX && tg_slice_eq(name, tg_slice_trim(name)) && is_utf8(name);
-
-    for (size_t i = 0; i < name.len && ok; i++)
-        ok = (unsigned char)name.ptr[i] >= ' ' && name.ptr[i] != 0x7f;
-    return ok ? TG_OK : tg_fail(err, TG_BAD_INPUT, "the name of a token is 1 to %d characters of UTF-8, without "
-                                "control characters and white space around it", TG_PAT_NAME_MAX);
-}
-
 /* `sub` has a column of its own; the rest is kept as text. */
 static enum tg_status take_claims(const cJSON *claims, struct tg_slice *sub, struct tg_buf *rest, struct tg_err *err)
 {
@@ -176,7 +151,7 @@ static enum tg_status take_claims(const cJSON *claims, struct tg_slice *sub, str
         if (tg_pat_is_reserved_claim(tg_slice_str(each->string)))
             return tg_fail(err, TG_BAD_INPUT, "the claim %s is tollgate's to say", each->string);
     *sub = (struct tg_slice){0};
-    if (named && (!tg_json_str(named, sub) || sub->len == 0 || sub->len > SUB_MAX || !is_utf8(*sub)))
+    if (named && (!tg_json_str(named, sub) || sub->len == 0 || sub->len > SUB_MAX || !tg_token_is_utf8(*sub)))
         return tg_fail(err, TG_BAD_INPUT, "the claim sub must be a text of 1 to %d bytes of UTF-8", SUB_MAX);
     if (!claims) {
         tg_buf_adds(rest, "{}");
@@ -290,7 +265,7 @@ enum tg_status tg_pat_create(struct tg_pat_store *store, const struct tg_pat_ord
     uint8_t digest[TG_SHA256_LEN];
     char fresh[TG_PAT_ID];
     struct new_row row = {.id = fresh, .digest = digest};
-    enum tg_status st = check_name(order->name, err);
+    enum tg_status st = tg_token_check_name(order->name, err);
 
     if (st == TG_OK)
         st = take_claims(order->claims, &row.sub, &claims, err);

@@ -25,7 +25,7 @@ struct tg_revocations {
     _Atomic uint64_t version;                            /* of what is published */
     pthread_mutex_t lock;                                /* of this paragraph */
     pthread_cond_t wake;
-    struct tg_revoked_set *set;
+    struct tg_revoked_set *set, *told;
     char *file;                                          /* NULL: none; changed under `reading`, too */
     bool stop;
     char trouble[320];                                   /* why the last look did not count; "": it did */
@@ -51,7 +51,7 @@ static double read_count(void *arg)
     size_t count;
 
     pthread_mutex_lock(&r->lock);
-    count = r->set ? tg_revoked_set_count(r->set) : 0;
+    count = (r->set ? tg_revoked_set_count(r->set) : 0) + (r->told ? tg_revoked_set_count(r->told) : 0);
     pthread_mutex_unlock(&r->lock);
     return (double)count;
 }
@@ -77,7 +77,7 @@ static double read_nothing(void *arg)
 static void measure(struct tg_revocations *r)
 {
     tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_revocations",
-                                        "Entries of revoked_tokens_file that are in force.", ""),
+                                        "Entries of revoked_tokens_file and of the revocation hook in force.", ""),
                        NULL, r ? read_count : read_nothing, r);
     tg_metric_callback(tg_metric_family(TG_GAUGE, "tollgate_revocations_last_reload_successful",
                                         "Whether revoked_tokens_file is in force as it is now.", ""),
@@ -113,6 +113,23 @@ static void publish(struct tg_revocations *r, struct tg_revoked_set *set)
     before = r->set;
     r->set = set;
     r->read_ms = tg_clock_mono_ms();
+    atomic_fetch_add_explicit(&r->version, 1, memory_order_release);
+    pthread_mutex_unlock(&r->lock);
+    tg_revoked_set_unref(before);
+}
+
+struct tg_revoked_set *tg_revocations_told(struct tg_revocations *r)
+{
+    return r->told;
+}
+
+void tg_revocations_publish_told(struct tg_revocations *r, struct tg_revoked_set *set)
+{
+    struct tg_revoked_set *before;
+
+    pthread_mutex_lock(&r->lock);
+    before = r->told;
+    r->told = set;
     atomic_fetch_add_explicit(&r->version, 1, memory_order_release);
     pthread_mutex_unlock(&r->lock);
     tg_revoked_set_unref(before);
@@ -256,6 +273,7 @@ void tg_revocations_free(struct tg_revocations *r)
     pthread_mutex_destroy(&r->reading);
     pthread_mutex_destroy(&r->lock);
     tg_revoked_set_unref(r->set);
+    tg_revoked_set_unref(r->told);
     free(r->file);
     free(r);
 }
@@ -396,6 +414,8 @@ void tg_revocations_describe(struct tg_revocations *r, struct tg_buf *out)
             tg_buf_addf(out, "; %s", r->trouble);
         tg_buf_addc(out, '\n');
     }
+    if (r->told)
+        tg_buf_addf(out, "revoked tokens: %zu entries told by the revocation hook\n", tg_revoked_set_count(r->told));
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -403,19 +423,22 @@ void tg_revocations_describe(struct tg_revocations *r, struct tg_buf *out)
 
 void tg_revoked_view_update(struct tg_revocations *r, struct tg_revoked_view *view)
 {
-    struct tg_revoked_set *before = view->set;
+    struct tg_revoked_set *before = view->set, *told = view->told;
 
     if (!r || atomic_load_explicit(&r->version, memory_order_acquire) == view->version)
         return;
     pthread_mutex_lock(&r->lock);
     view->set = r->set ? tg_revoked_set_ref(r->set) : NULL;
+    view->told = r->told ? tg_revoked_set_ref(r->told) : NULL;
     view->version = atomic_load_explicit(&r->version, memory_order_relaxed);
     pthread_mutex_unlock(&r->lock);
     tg_revoked_set_unref(before);
+    tg_revoked_set_unref(told);
 }
 
 void tg_revoked_view_fini(struct tg_revoked_view *view)
 {
     tg_revoked_set_unref(view->set);
+    tg_revoked_set_unref(view->told);
     memset(view, 0, sizeof(*view));
 }

@@ -60,23 +60,36 @@ static bool read_text(const cJSON *node, struct tg_slice *out)
     return tg_json_str(node, out) && out->len > 0 && out->len <= TG_REVOKED_TEXT;
 }
 
-static enum tg_status read_members(struct reading *r, const cJSON *root)
+const char *tg_revoked_entry_read(const cJSON *root, struct tg_revoked_entry *out)
 {
     const cJSON *jti = tg_json_get(root, "jti"), *sub = tg_json_get(root, "sub");
     const cJSON *not_before = tg_json_get(root, "not_before"), *exp = tg_json_get(root, "exp");
     struct tg_revoked_entry e = {.not_before_s = UINT32_MAX, .until_s = UINT32_MAX,
                                  .kind = jti ? TG_REVOKED_JTI : TG_REVOKED_SUB};
 
+    if (!cJSON_IsObject(root))
+        return "an entry is a JSON object";
     if (!read_text(tg_json_get(root, "iss"), &e.issuer))
-        return mistake(r, r->entry_line, TG_BAD_INPUT, "an entry needs \"iss\", a text of 1 to 65535 bytes");
+        return "an entry needs \"iss\", a text of 1 to 65535 bytes";
     if (!jti == !sub)
-        return mistake(r, r->entry_line, TG_BAD_INPUT, "an entry needs \"jti\" or \"sub\", and not both");
+        return "an entry needs \"jti\" or \"sub\", and not both";
     if (!read_text(jti ? jti : sub, &e.text))
-        return mistake(r, r->entry_line, TG_BAD_INPUT, "\"jti\" and \"sub\" are texts of 1 to 65535 bytes");
+        return "\"jti\" and \"sub\" are texts of 1 to 65535 bytes";
     if ((not_before && !read_time(not_before, &e.not_before_s)) || (exp && !read_time(exp, &e.until_s)))
-        return mistake(r, r->entry_line, TG_BAD_INPUT, "\"not_before\" and \"exp\" are numbers of seconds since 1970");
+        return "\"not_before\" and \"exp\" are numbers of seconds since 1970";
     if (e.until_s < UINT32_MAX - TG_REVOKED_GRACE_S)
         e.until_s += TG_REVOKED_GRACE_S;
+    *out = e;
+    return NULL;
+}
+
+static enum tg_status take_members(struct reading *r, const cJSON *root)
+{
+    struct tg_revoked_entry e;
+    const char *what = tg_revoked_entry_read(root, &e);
+
+    if (what)
+        return mistake(r, r->entry_line, TG_BAD_INPUT, what);
     if (e.until_s < r->now_s)                            /* no token of then is taken any more */
         return TG_OK;
     return tg_revoked_set_add(r->set, &e, r->err);
@@ -92,8 +105,7 @@ static enum tg_status read_entry(struct reading *r)
 
     if (tg_json_parse(text, &limits, &root, &why) != TG_OK) /* "1:5: ...": its place within the entry */
         return tg_fail(r->err, TG_BAD_INPUT, "%s:%zu: %s", r->file, r->entry_line, why.text);
-    st = cJSON_IsObject(root) ? read_members(r, root)
-                              : mistake(r, r->entry_line, TG_BAD_INPUT, "an entry is a JSON object");
+    st = take_members(r, root);
     cJSON_Delete(root);
     r->entry.len = 0;
     return st;

@@ -110,14 +110,17 @@ bool tg_revoked_set_has(const struct tg_revoked_set *set, enum tg_revoked_kind k
     return false;
 }
 
-bool tg_is_revoked(const struct tg_revoked_view *view, const struct tg_identity *id, int64_t now_s)
+static bool is_in(const struct tg_revoked_set *set, const struct tg_identity *id, int64_t now_s)
 {
-    const struct tg_revoked_set *set = view->set;
-
     if (!set || set->count == 0)
         return false;
     return (id->jti.ptr && tg_revoked_set_has(set, TG_REVOKED_JTI, id->issuer, id->jti, id->iat_s, now_s)) ||
            tg_revoked_set_has(set, TG_REVOKED_SUB, id->issuer, id->subject, id->iat_s, now_s);
+}
+
+bool tg_is_revoked(const struct tg_revoked_view *view, const struct tg_identity *id, int64_t now_s)
+{
+    return is_in(view->set, id, now_s) || is_in(view->told, id, now_s);
 }
 
 /* ---- adding ---- */
@@ -240,4 +243,56 @@ void tg_revoked_set_seal(struct tg_revoked_set *set)
         set->pool.data = tg_realloc(set->pool.data, set->pool.len);
         set->pool.cap = set->pool.len;
     }
+}
+
+static void *copy_of(const void *from, size_t used, size_t room)
+{
+    void *to = tg_alloc(room);
+
+    if (used)
+        memcpy(to, from, used);
+    return to;
+}
+
+static struct tg_revoked_entry entry_of(const struct tg_revoked_set *set, const struct record *r)
+{
+    return (struct tg_revoked_entry){.issuer = set->issuers[r->issuer], .kind = (enum tg_revoked_kind)r->kind,
+                                     .text = tg_slice(set->pool.data + r->text, r->len),
+                                     .not_before_s = r->not_before_s, .until_s = r->until_s};
+}
+
+static size_t count_past(const struct tg_revoked_set *set, int64_t now_s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < set->count; i++)
+        n += set->records[i].until_s < now_s;
+    return n;
+}
+
+struct tg_revoked_set *tg_revoked_set_copy(const struct tg_revoked_set *set, int64_t now_s)
+{
+    struct tg_revoked_set *copy = tg_revoked_set_new();
+
+    if (!set)
+        return copy;
+    if (count_past(set, now_s) > set->count / 4) {
+        for (size_t i = 0; i < set->count; i++) {
+            struct tg_revoked_entry e = entry_of(set, &set->records[i]);
+
+            if (e.until_s >= now_s)
+                tg_revoked_set_add(copy, &e, NULL);      /* there was room for it before */
+        }
+        return copy;
+    }
+    free(copy->table);
+    copy->table_size = set->table_size;
+    copy->table = copy_of(set->table, set->table_size * sizeof(*set->table), set->table_size * sizeof(*set->table));
+    copy->count = set->count;
+    copy->cap = set->count + 32;
+    copy->records = copy_of(set->records, set->count * sizeof(*set->records), copy->cap * sizeof(*set->records));
+    tg_buf_add(&copy->pool, set->pool.data, set->pool.len);
+    for (size_t i = 0; i < set->issuer_count; i++)
+        index_of_issuer(copy, set->issuers[i]);
+    return copy;
 }

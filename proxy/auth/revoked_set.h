@@ -6,6 +6,7 @@
 #pragma once
 #include "auth/revoked.h"
 #include "base/err.h"
+#include "base/json.h"
 
 #define TG_REVOKED_ENTRIES 4000000
 #define TG_REVOKED_FILE_BYTES ((size_t)256 << 20)
@@ -28,6 +29,8 @@ struct tg_revoked_set *tg_revoked_set_new(void);         /* one reference; entri
  */
 enum tg_status tg_revoked_set_add(struct tg_revoked_set *set, const struct tg_revoked_entry *entry, struct tg_err *err);
 void tg_revoked_set_seal(struct tg_revoked_set *set);    /* the last was added: gives unused memory back */
+/* One that can be added to again, without what is past when that is much. NULL: an empty one. */
+struct tg_revoked_set *tg_revoked_set_copy(const struct tg_revoked_set *set, int64_t now_s);
 struct tg_revoked_set *tg_revoked_set_ref(struct tg_revoked_set *set);
 void tg_revoked_set_unref(struct tg_revoked_set *set);   /* NULL is fine */
 size_t tg_revoked_set_count(const struct tg_revoked_set *set);
@@ -39,7 +42,14 @@ bool tg_revoked_set_has(const struct tg_revoked_set *set, enum tg_revoked_kind k
 /* ---- revoked.c: for tests, before tg_revocations_bind ---- */
 void tg_revocations_set_pace(struct tg_revocations *r, int64_t look_ms);
 
+/* What was told: of the thread that tells. */
+struct tg_revoked_set *tg_revocations_told(struct tg_revocations *r); /* borrowed; NULL: nothing */
+void tg_revocations_publish_told(struct tg_revocations *r, struct tg_revoked_set *set); /* takes it over */
+
 /* ---- revoked_read.c ---- */
+
+/* An entry's members; its slices point into them. NULL, or what is wrong with it. */
+const char *tg_revoked_entry_read(const cJSON *root, struct tg_revoked_entry *out);
 
 /* What was read of a file, to tell whether it has only grown since. */
 struct tg_revoked_extent {

@@ -142,8 +142,8 @@ static void several_of_one(void **state)
 static void identities(void **state)
 {
     struct tg_identity id = {.issuer = TG_S("https://a"), .subject = TG_S("carol"), .iat_s = 7};
-    struct tg_revoked_view view = {read_feed("{\"iss\":\"https://a\",\"jti\":\"one\"}\n"
-                                             "{\"iss\":\"https://a\",\"sub\":\"alice\"}\n"), 1};
+    struct tg_revoked_view view = {.set = read_feed("{\"iss\":\"https://a\",\"jti\":\"one\"}\n"
+                                                    "{\"iss\":\"https://a\",\"sub\":\"alice\"}\n"), .version = 1};
 
     (void)state;
     assert_false(tg_is_revoked(&(struct tg_revoked_view){0}, &id, NOW_S));
