@@ -11,6 +11,7 @@
 #include "http/uri.h"
 #include "io/tls.h"
 #include "policy/ppl.h"
+#include "store/set.h"
 
 enum tg_error_format { TG_FORMAT_ZERO, TG_FORMAT_PROBLEM, TG_FORMAT_OAUTH, TG_FORMAT_POMERIUM, TG_FORMAT_ZEROPS,
                        TG_FORMAT_ZITADEL };
@@ -80,7 +81,11 @@ struct tg_route {
     struct tg_strings groups_filter;                     /* jwt_groups_filter, the general one's too */
     bool public_access, any_authenticated, show_error_details, pass_identity_headers, strip_authorization;
     int error_format;                                    /* enum tg_error_format, the general one when not said */
+    bool from_set;                                       /* a control plane's */
+    bool may_be_stale;                                   /* so is one of its policies, at least */
+    bool unresolved;                                     /* names a policy that is not there: nobody is let in (503) */
     const cJSON *node;                                   /* as written, for messages */
+    const struct tg_tree *tree;                          /* of the node: the file's or the set's; not kept by it */
 };
 
 struct tg_resource {                                     /* RFC 9728 §2, what is said beside `resource` itself */
@@ -99,14 +104,28 @@ struct tg_route_defaults {                               /* general settings tha
     struct tg_string_map claims_headers;                 /* jwt_claims_headers: header name to claim */
 };
 
+/*
+ * What comes from a control plane, beside the file. Its routes follow those of the file, in the order of the set; what
+ * the file enforces holds for them too, what the set enforces for its own routes alone. A route of the file may name a
+ * policy of the set, by id or by a name that no policy of the file and one of the set has; a route of the set may name
+ * one of the file likewise. A reference to a policy that is in neither makes its route `unresolved`: it denies.
+ * The set outlives the routes.
+ */
+struct tg_set_use {
+    const struct tg_set *set;                            /* NULL: none yet */
+    const struct tg_set_rules *rules;
+};
+
 struct tg_routes;
 /*
  * Reads `routes` or the short form `upstream` (never both), `policies`, `policies_dir`. Every error is collected.
- * `root`: the whole configuration. Warnings: a route that can never match, a route without any policy (it denies),
- * traps of PPL.
+ * `root`: the whole configuration; NULL, with `tree` NULL: there is no file, only a set. `use`: NULL: nothing comes
+ * from elsewhere, and an unknown name is an error. Warnings: a route that can never match, a route without any policy
+ * (it denies), a reference that leads nowhere, traps of PPL.
  */
 bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct tg_route_defaults *defaults,
-                    struct tg_arena *arena, struct tg_routes **out, struct tg_problems *problems);
+                    const struct tg_set_use *use, struct tg_arena *arena, struct tg_routes **out,
+                    struct tg_problems *problems);
 void tg_routes_fini(struct tg_routes *routes);           /* before its arena goes; NULL is fine */
 /*
  * One route's settings from an object (explain --batch: from and to optional). `policies` holds PPL documents or items

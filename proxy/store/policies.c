@@ -11,13 +11,6 @@
 
 #define NAME_MAX_BYTES 200
 
-struct policy_item {                                     /* one item, as written */
-    struct tg_slice name, description, explanation, remediation;
-    const cJSON *ppl;
-    bool enforced;
-    int mode;
-};
-
 #define ROW(member, name, kind, dflt, choices, flags, help) \
     TG_SETTING(struct policy_item, member, name, kind, dflt, 0, 0, choices, flags, help)
 const struct tg_setting tg_policy_settings[] = {
@@ -50,11 +43,10 @@ static bool is_plain_text(struct tg_slice s)
     return true;
 }
 
-static void check_name(const struct named_policy *policy, const struct tg_tree *tree, const cJSON *node,
-                       const char *where, struct tg_problems *problems)
+void policy_check_name(struct tg_slice text, const struct tg_tree *tree, const cJSON *node, const char *where,
+                       struct tg_problems *problems)
 {
     const cJSON *name = tg_json_get(node, "name");
-    struct tg_slice text = policy->text.name;
 
     if (text.len == 0)
         tg_problem_at(problems, tree, name ? name : node, "%s.name: routes choose a policy by its name: it needs one",
@@ -92,34 +84,44 @@ static void warn_of_enforced(const struct named_policy *policy, struct tg_proble
                       "that routes choose", policy->where);
 }
 
+void policy_finish(struct named_policy *out, const struct policy_item *item, struct tg_slice name,
+                   const struct tg_tree *tree, bool client_ca, struct tg_ppl_pool *pool, struct tg_problems *problems)
+{
+    size_t errors = problems->errors;
+
+    out->text.name = name;
+    out->text.explanation = item->explanation;
+    out->text.remediation = item->remediation;
+    out->enforced = item->enforced;
+    out->shadow = item->mode == ROUTE_SHADOW;
+    out->ppl = item->ppl;
+    if (out->ppl)
+        out->read = tg_ppl_read(pool, tree, out->ppl, out->where, client_ca, problems);
+    out->broken = !out->read || problems->errors != errors;
+    if (!out->broken)
+        warn_of_enforced(out, problems);
+}
+
 void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJSON *node, struct tg_slice stem,
                  const char *where, bool client_ca, struct tg_ppl_pool *pool, struct tg_arena *arena,
                  struct tg_problems *problems)
 {
     struct policy_item item = {.ppl = node};
     size_t errors = problems->errors;
+    struct tg_slice name;
 
     *out = (struct named_policy){.tree = tree, .broken = true, .where = where};
     if (policy_is_item(node)) {
         item.ppl = NULL;
         tg_settings_read(tg_policy_settings, tg_policy_setting_count, tree, node, where, false, arena, &item, problems);
     }
-    out->text.name = item.name.ptr ? item.name : tg_arena_dup(arena, stem);
-    out->text.explanation = item.explanation;
-    out->text.remediation = item.remediation;
-    out->enforced = item.enforced;
-    out->shadow = item.mode == ROUTE_SHADOW;
-    out->ppl = item.ppl;
+    name = item.name.ptr ? item.name : tg_arena_dup(arena, stem);
     if (stem.ptr || item.name.ptr)
-        check_name(out, tree, node, where, problems);
-    if (is_plain_text(out->text.name) && out->text.name.len > 0)
-        out->where = tg_arena_printf(arena, "policy " TG_S_FMT, TG_S_ARG(out->text.name)).ptr;
-    if (out->ppl)
-        out->read = tg_ppl_read(pool, tree, out->ppl, out->where, client_ca, problems);
-    if (out->read)
-        out->broken = problems->errors != errors;
-    if (!out->broken)
-        warn_of_enforced(out, problems);
+        policy_check_name(name, tree, node, where, problems);
+    if (is_plain_text(name) && name.len > 0)
+        out->where = tg_arena_printf(arena, "policy " TG_S_FMT, TG_S_ARG(name)).ptr;
+    policy_finish(out, &item, name, tree, client_ca, pool, problems);
+    out->broken = out->broken || problems->errors != errors;
 }
 
 const struct named_policy *policy_set_find(const struct policy_set *set, struct tg_slice name)

@@ -26,7 +26,6 @@ static void read_list(struct tg_routes *routes, const struct route_reader *share
         tg_problem_at(r.problems, r.tree, list, "routes: must be a list");
         return;
     }
-    routes->items = TG_ARENA_ARRAY(r.arena, struct tg_route *, cJSON_GetArraySize(list));
     cJSON_ArrayForEach(r.node, list) {
         struct tg_route *route;
 
@@ -47,31 +46,30 @@ static void read_upstream(struct tg_routes *routes, const struct route_reader *s
     r.where = "upstream";
     r.node = upstream;
     route = tg_json_str(upstream, &url) ? route_read_short(&r, url) : route_read(&r, 0, true);
-    routes->items = TG_ARENA_ARRAY(r.arena, struct tg_route *, 1);
     if (route)
         routes->items[routes->count++] = route;
 }
 
-/* What is legal and surely not meant. */
-static void warn(const struct tg_routes *routes, const struct tg_tree *tree, struct tg_problems *problems)
+/* `first`: how many routes the file has; those of the set are behind them. */
+static void read_set(struct tg_routes *routes, const struct route_reader *shared, const struct tg_set_use *use,
+                     size_t first)
 {
-    for (size_t i = 0; i < routes->count; i++) {
-        const struct tg_route *later = routes->items[i];
+    static const struct tg_set_rules strictest = {0};
+    struct route_rows rows = {0};
+    struct route_reader r = *shared;
+    size_t i = first;
 
-        for (size_t j = 0; j < i; j++) {
-            const struct tg_route *earlier = routes->items[j];
+    route_set_rows(&rows, r.arena);
+    r.tree = tg_set_tree(use->set);
+    r.rows = &rows;
+    r.rules = use->rules ? use->rules : &strictest;
+    cJSON_ArrayForEach(r.node, tg_json_get(r.tree->root, "routes")) {
+        struct tg_route *route;
 
-            if (tg_slice_eq(earlier->name, later->name))
-                tg_warning_at(problems, tree, later->node, "routes[%u] and routes[%u] are both named " TG_S_FMT,
-                              earlier->index, later->index, TG_S_ARG(later->name));
-            if (route_covers(earlier, later)) {
-                tg_warning_at(problems, tree, later->node,
-                              "routes[%u] (" TG_S_FMT ") can never match: routes[%u] (" TG_S_FMT
-                              ") before it takes all of its requests", later->index, TG_S_ARG(later->name),
-                              earlier->index, TG_S_ARG(earlier->name));
-                break;
-            }
-        }
+        r.where = route_set_where(r.node, r.arena);
+        route = route_read(&r, (unsigned)i++, true);
+        if (route)
+            routes->items[routes->count++] = route;
     }
 }
 
@@ -82,37 +80,64 @@ static const cJSON *section(const cJSON *root, const char *name)
     return cJSON_IsNull(node) ? NULL : node;
 }
 
-bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct tg_route_defaults *defaults,
-                    struct tg_arena *arena, struct tg_routes **out, struct tg_problems *problems)
+static void warn_of_none(const struct tg_tree *tree, const cJSON *root, struct tg_problems *problems)
+{
+    const cJSON *list = section(root, "routes");
+
+    tg_warning_at(problems, tree, list ? list : root, "there are no routes: every request is answered 404");
+}
+
+/* Everything, problems or not; `r` holds what is common. */
+static void read_sections(struct tg_routes *routes, const struct route_reader *r, const cJSON *root,
+                          const struct tg_set_use *use)
 {
     const cJSON *list = section(root, "routes"), *upstream = section(root, "upstream");
+    size_t first = list ? (size_t)cJSON_GetArraySize(list) : upstream != NULL;
+    const struct tg_set *set = use ? use->set : NULL;
+
+    routes->items = TG_ARENA_ARRAY(r->arena, struct tg_route *, first + (set ? tg_set_routes(set) : 0));
+    if (list && upstream)
+        tg_problem_at_key(r->problems, r->tree, upstream, "upstream: as the short form of a route cannot be beside "
+                          "routes");
+    else if (list)
+        read_list(routes, r, list);
+    else if (upstream)
+        read_upstream(routes, r, upstream);
+    if (set)
+        read_set(routes, r, use, first);
+}
+
+bool tg_routes_read(const struct tg_tree *tree, const cJSON *root, const struct tg_route_defaults *defaults,
+                    const struct tg_set_use *use, struct tg_arena *arena, struct tg_routes **out,
+                    struct tg_problems *problems)
+{
     struct tg_routes *routes = TG_ARENA_NEW(arena, struct tg_routes);
     struct policy_set policies = {.client_ca = defaults->client_ca, .pool = tg_ppl_pool_new(arena)};
+    struct set_policies of_set = {0};
     struct tls_clients tls = {0};
+    const struct tg_set *set = use ? use->set : NULL;
     struct route_reader r = {
-        .tree = tree, .defaults = defaults, .policies = &policies, .tls = &tls, .pool = policies.pool, .arena = arena,
-        .problems = problems,
+        .tree = tree, .defaults = defaults, .policies = &policies, .set = use ? &of_set : NULL, .tls = &tls,
+        .pool = policies.pool, .arena = arena, .problems = problems, .set_missing = use && !set,
         .several_providers = cJSON_GetArraySize(tg_json_get(root, "identity_providers")) > 1,
     };
     size_t errors = problems->errors;
 
     policy_set_read(&policies, tree, root, arena, problems);
-    if (list && upstream)
-        tg_problem_at_key(problems, tree, upstream, "upstream: as the short form of a route cannot be beside routes");
-    else if (list)
-        read_list(routes, &r, list);
-    else if (upstream)
-        read_upstream(routes, &r, upstream);
-    routes_digest(tree, root, &policies, routes->digest);
-    if (routes->count == 0 && problems->errors == errors)
-        tg_warning_at(problems, tree, list ? list : root, "there are no routes: every request is answered 404");
+    if (set)
+        set_policies_read(&of_set, set, defaults->client_ca, policies.pool, arena, problems);
+    read_sections(routes, &r, root, use);
+    routes_digest(tree, root, &policies, set, routes->digest);
+    if (routes->count == 0 && problems->errors == errors && !r.set_missing)
+        warn_of_none(set ? tg_set_tree(set) : tree, set ? tg_set_tree(set)->root : root, problems);
+    set_policies_fini(&of_set);
     policy_set_fini(&policies);
     tls_clients_fini(&tls);
     if (problems->errors != errors) {
         tg_routes_fini(routes);
         return false;
     }
-    warn(routes, tree, problems);
+    routes_warn(routes, problems);
     route_table_build(&routes->table, routes->items, routes->count, arena);
     *out = routes;
     return true;

@@ -4,6 +4,7 @@
  * They are added in that order, and policy_texts follows the same order, so that the index in a verdict finds the text.
  * Last comes the rule that denies without a valid client certificate, where enforcement asks for it: public routes too.
  * No program points into the trees it was made from: those of policies_dir are gone when the routes are read.
+ * A route of a control plane's set names policies by id, and is told which ones are enforced where it belongs.
  *
  * All are collected first, whatever their mode, and their problems told. When something is in shadow mode that is what
  * would be applied, and what is applied is collected once more, without it.
@@ -19,6 +20,8 @@ struct collector {
     bool applied;                                        /* leave out what is in shadow mode */
     bool shadowed;                                       /* something is */
     bool flags;                                          /* some access flag is set */
+    bool of_set;                                         /* some policy is a control plane's */
+    bool unresolved;                                     /* some reference leads nowhere: told already */
     size_t chosen;                                       /* policies before the enforced ones */
 };
 
@@ -41,6 +44,7 @@ static void add_named(struct collector *c, const struct named_policy *policy)
     c->shadowed = c->shadowed || policy->shadow;
     if (policy->broken || (c->applied && policy->shadow))
         return;
+    c->of_set = c->of_set || policy->of_set;
     tg_ppl_add_policy(c->builder, policy->read);
     add_text(c, &policy->text);
 }
@@ -92,36 +96,109 @@ static void add_given(struct collector *c, const cJSON *list, bool enforced_only
     }
 }
 
-static void add_chosen(struct collector *c, const struct tg_strings *names)
+/* Whether it is the first time that this policy is met. */
+static bool meet(struct tg_map *met, const struct named_policy *policy)
+{
+    return tg_map_put(met, tg_slice((const char *)&policy, sizeof(policy)), met);
+}
+
+/* What a reference means: the file's own names come first there, those of a set in the set. */
+static const struct named_policy *find(const struct route_reader *r, struct tg_slice ref, bool *several)
+{
+    const struct named_policy *own = policy_set_find(r->policies, ref), *of_set = NULL;
+
+    *several = false;
+    if (r->set && (!own || route_is_of_set(r)))
+        of_set = set_policies_find(r->set, ref, several);
+    return of_set ? of_set : own;
+}
+
+/* An error of the file; but where policies come from elsewhere too, the route waits for this one and admits nobody. */
+static void refuse_reference(struct collector *c, const char *setting, struct tg_slice ref, bool several)
 {
     const struct route_reader *r = c->r;
+    const char *nearest = policy_set_nearest(r->policies, ref, r->arena);
+
+    c->unresolved = true;
+    if (!r->set)
+        route_problem(r, setting, "there is no policy named \"" TG_S_FMT "\"%s%s%s", TG_S_ARG(ref),
+                      nearest ? ", did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    else if (several)
+        route_warning(r, setting, "the control plane has several policies named \"" TG_S_FMT "\": give the id; until "
+                      "then nobody is let in", TG_S_ARG(ref));
+    else
+        route_warning(r, setting, "there is no policy \"" TG_S_FMT "\"%s: nobody is let in until there is%s%s%s",
+                      TG_S_ARG(ref), r->set_missing ? " yet, as nothing has come from the control plane"
+                                                    : ", neither in the file nor from the control plane",
+                      nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+}
+
+/* The file's enforced ones are passed over here: they come with the enforced ones, once. */
+static void add_references(struct collector *c, const char *setting, const struct tg_strings *refs, struct tg_map *met)
+{
+    const struct route_reader *r = c->r;
+
+    for (size_t i = 0; i < refs->count; i++) {
+        bool several;
+        const struct named_policy *policy = find(r, refs->items[i], &several);
+
+        if (!policy)
+            refuse_reference(c, setting, refs->items[i], several);
+        else if (meet(met, policy) && (policy->of_set || !policy->enforced))
+            add_named(c, policy);
+    }
+}
+
+static void refuse_twice(const struct route_reader *r, const struct tg_strings *names)
+{
     struct tg_map *listed = tg_map_new(NULL);
 
-    for (size_t i = 0; i < names->count; i++) {
-        const struct named_policy *policy = policy_set_find(r->policies, names->items[i]);
-        const char *nearest;
-
-        if (!tg_map_put(listed, names->items[i], c)) {
+    for (size_t i = 0; i < names->count; i++)
+        if (!tg_map_put(listed, names->items[i], listed))
             route_problem(r, "policies", "\"" TG_S_FMT "\" is listed twice", TG_S_ARG(names->items[i]));
-        } else if (policy) {
-            if (!policy->enforced)                       /* those come with the enforced ones, once */
-                add_named(c, policy);
-        } else {
-            nearest = policy_set_nearest(r->policies, names->items[i], r->arena);
-            route_problem(r, "policies", "there is no policy named \"" TG_S_FMT "\"%s%s%s", TG_S_ARG(names->items[i]),
-                          nearest ? ", did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
-        }
-    }
     tg_map_free(listed);
 }
 
-static void add_enforced(struct collector *c)
+static void add_chosen(struct collector *c, const struct route_text *text)
+{
+    const struct tg_strings *forced = &text->enforced_policy_ids;
+    struct tg_map *met;
+
+    if (text->policies.count + text->policy_ids.count == 0)
+        return;
+    met = tg_map_new(NULL);
+    for (size_t i = 0; i < forced->count; i++) {         /* these come with the enforced ones, too */
+        bool several;
+        const struct named_policy *policy = find(c->r, forced->items[i], &several);
+
+        if (policy)
+            meet(met, policy);
+    }
+    if (!route_is_of_set(c->r))
+        refuse_twice(c->r, &text->policies);
+    add_references(c, "policies", &text->policies, met);
+    add_references(c, "policy_ids", &text->policy_ids, met);
+    tg_map_free(met);
+}
+
+/* The file's, and what the control plane enforces where the route belongs. */
+static void add_enforced(struct collector *c, const struct route_text *text)
 {
     const struct policy_set *set = c->r->policies;
+    const struct tg_strings *forced = &text->enforced_policy_ids;
+    bool several;
 
-    for (size_t i = 0; i < set->count; i++)
+    for (size_t i = 0; i < set->count && set->enforced > 0; i++)
         if (set->items[i].enforced)
             add_named(c, &set->items[i]);
+    for (size_t i = 0; i < forced->count; i++) {
+        const struct named_policy *policy = find(c->r, forced->items[i], &several);
+
+        if (!policy)
+            refuse_reference(c, "enforced_policy_ids", forced->items[i], several);
+        else if (policy->of_set || !policy->enforced)
+            add_named(c, policy);
+    }
 }
 
 /* They have no text of their own: a verdict does not name them. */
@@ -150,7 +227,7 @@ static void add_open_door(struct collector *c, const struct route_text *text)
     static const struct tg_ppl_flags everybody = {.public_access = true};
 
     if (c->r->policies)
-        add_enforced(c);
+        add_enforced(c, text);
     else if (text->policies_node)
         add_given(c, text->policies_node, true);
     tg_ppl_add_flags(c->builder, c->r->tree, &everybody, c->r->problems);
@@ -161,9 +238,9 @@ static void add_all(struct collector *c, const struct route_text *text)
     if (text->policy)
         add_inline(c, text->policy);
     if (c->r->policies) {
-        add_chosen(c, &text->policies);
+        add_chosen(c, text);
         c->chosen = c->count;
-        add_enforced(c);
+        add_enforced(c, text);
     } else if (text->policies_node) {
         add_given(c, text->policies_node, false);
     }
@@ -173,7 +250,8 @@ static void add_all(struct collector *c, const struct route_text *text)
 static size_t most_policies(const struct route_reader *r, const struct route_text *text)
 {
     return (size_t)cJSON_GetArraySize(text->policy) + (size_t)cJSON_GetArraySize(text->policies_node) +
-           text->policies.count + (r->policies ? r->policies->enforced : 0) + 1;
+           text->policies.count + text->policy_ids.count + text->enforced_policy_ids.count +
+           (r->policies ? r->policies->enforced : 0) + 1;
 }
 
 static struct collector start(const struct route_reader *r, const struct route_text *text)
@@ -264,6 +342,12 @@ void route_read_policy(const struct route_reader *r, const struct route_text *te
     add_all(&all, text);
     if (r->problems->errors != errors)
         return;
+    out->may_be_stale = out->may_be_stale || all.of_set;
+    out->unresolved = all.unresolved;
+    if (all.unresolved) {                                /* what the others say does not matter: it denies */
+        out->policy = tg_ppl_finish(tg_ppl_builder_in(r->pool, r->arena));
+        return;
+    }
     warn_of_traps(&all);
     out->shadow_mode = text->mode == ROUTE_SHADOW;
     applied = all;

@@ -9,12 +9,16 @@
 #define TRACE_MIN_BYTES 16
 #define TRACE_MAX_BYTES 256
 
+bool route_is_of_set(const struct route_reader *r) { return r->rows != NULL; }
+
 __attribute__((format(printf, 4, 0))) static void complain(const struct route_reader *r, const char *name, bool warning,
                                                            const char *fmt, va_list ap)
 {
-    const cJSON *node = name ? tg_json_get(r->node, name) : NULL;
+    const cJSON *node = name ? tg_setting_member(r->node, name, route_is_of_set(r)) : NULL;
     struct tg_buf text = {0};
 
+    if (node)
+        name = node->string;                             /* as it was written */
     tg_buf_addf(&text, "%s%s%s%s ", r->where, name ? "." : "", name ? name : "", name ? ":" : "");
     tg_buf_vaddf(&text, fmt, ap);
     if (warning)
@@ -44,7 +48,7 @@ void route_warning(const struct route_reader *r, const char *name, const char *f
 
 bool route_says(const struct route_reader *r, const char *name)
 {
-    const cJSON *node = tg_json_get(r->node, name);
+    const cJSON *node = tg_setting_member(r->node, name, route_is_of_set(r));
 
     return node && !cJSON_IsNull(node);
 }
@@ -104,7 +108,8 @@ static bool says_none(const struct route_reader *r, const char *name)
 {
     struct tg_slice text;
 
-    return tg_json_str(tg_json_get(r->node, name), &text) && tg_slice_eq(text, TG_S("none"));
+    return tg_json_str(tg_setting_member(r->node, name, route_is_of_set(r)), &text) &&
+           tg_slice_eq(text, TG_S("none"));
 }
 
 static void read_bounds(const struct route_reader *r, const struct route_text *text, struct tg_route *out)
@@ -129,7 +134,9 @@ static void check_only_values(const struct route_reader *r, const struct route_t
 {
     struct tg_slice format = text->bearer_token_format, balance = text->load_balancing_policy;
 
-    if (format.ptr && !tg_slice_eq(format, TG_S("jwt")))
+    /* "default" is what a control plane says when nobody has chosen. */
+    if (format.ptr && !tg_slice_eq(format, TG_S("jwt")) &&
+        !(route_is_of_set(r) && tg_slice_eq(format, TG_S("default"))))
         route_problem(r, "bearer_token_format", "\"" TG_S_FMT "\" is not supported: bearer tokens are verified (jwt)",
                       TG_S_ARG(format));
     if (balance.ptr && !tg_slice_eq_nocase(balance, TG_S("round_robin")))
@@ -137,8 +144,10 @@ static void check_only_values(const struct route_reader *r, const struct route_t
                       TG_S_ARG(balance));
 }
 
-static void read_name(const struct route_reader *r, struct tg_slice name, struct tg_route *out)
+static void read_name(const struct route_reader *r, const struct route_text *text, struct tg_route *out)
 {
+    struct tg_slice name = text->name.ptr ? text->name : text->id;
+
     out->name = name;
     if (!name.ptr) {
         out->name = tg_arena_printf(r->arena, "route-%u", out->index);
@@ -245,7 +254,7 @@ static void warn_kept_prefix(const struct route_reader *r, const struct tg_route
 
 static void read_all(const struct route_reader *r, struct route_text *text, bool target_needed, struct tg_route *out)
 {
-    read_name(r, text->name, out);
+    read_name(r, text, out);
     if (text->from.ptr)
         route_read_from(r, text->from, out);
     read_paths(r, text, out);
@@ -253,6 +262,8 @@ static void read_all(const struct route_reader *r, struct route_text *text, bool
         route_read_to(r, text->to.items, text->to.count, out);
     else if (target_needed)
         route_problem(r, NULL, "needs `to`: the URL of the service");
+    if (r->rules)
+        route_set_check(r, text);
     route_read_tls(r, text, out);
     read_host_sent(r, text, out);
     read_bounds(r, text, out);
@@ -280,6 +291,8 @@ static struct tg_route *new_route(const struct route_reader *r, unsigned index)
     route->index = index;
     route->from_port = -1;
     route->node = r->node;
+    route->tree = r->tree;
+    route->from_set = route->may_be_stale = route_is_of_set(r);
     return route;
 }
 
@@ -302,8 +315,8 @@ struct tg_route *route_read(const struct route_reader *r, unsigned index, bool t
         route_problem(r, NULL, "must be a mapping of settings");
         return NULL;
     }
-    tg_settings_read(tg_route_settings, tg_route_setting_count, r->tree, r->node, r->where, false, r->arena, &text,
-                     r->problems);
+    tg_settings_read(r->rows ? r->rows->items : tg_route_settings, r->rows ? r->rows->count : tg_route_setting_count,
+                     r->tree, r->node, r->where, route_is_of_set(r), r->arena, &text, r->problems);
     read_all(r, &text, target_needed, route);
     return whole(r, errors, route);
 }

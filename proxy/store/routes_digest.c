@@ -16,6 +16,11 @@ static bool is_secret(const char *name)
     return false;
 }
 
+static bool holds_secrets(const char *name)
+{
+    return strcmp(name, "set_request_headers") == 0 || strcmp(name, "setRequestHeaders") == 0;
+}
+
 static void add_names(struct tg_buf *out, const cJSON *map)
 {
     const cJSON *member;
@@ -42,7 +47,7 @@ static void add_route(struct tg_buf *out, const cJSON *route)
             continue;
         tg_json_add_string(out, tg_slice_str(member->string));
         tg_buf_addc(out, ':');
-        if (strcmp(member->string, "set_request_headers") == 0)
+        if (holds_secrets(member->string))
             add_names(out, member);
         else
             tg_json_print(out, member);
@@ -65,8 +70,18 @@ static void add_routes(struct tg_buf *out, const cJSON *root)
         add_route(out, upstream);
 }
 
+/* Its own digest would not do: the values of its setRequestHeaders are in that. */
+static void add_set(struct tg_buf *out, const struct tg_set *set)
+{
+    const cJSON *root = tg_set_tree(set)->root;
+
+    tg_buf_adds(out, "set:");
+    add_routes(out, root);
+    tg_json_print(out, tg_json_get(root, "policies"));
+}
+
 void routes_digest(const struct tg_tree *tree, const cJSON *root, const struct policy_set *policies,
-                   char out[static 65])
+                   const struct tg_set *set, char out[static 65])
 {
     const cJSON *list = tg_json_get(root, "policies");
     uint8_t digest[TG_SHA256_LEN];
@@ -85,6 +100,8 @@ void routes_digest(const struct tg_tree *tree, const cJSON *root, const struct p
         tg_json_add_string(&text, policy->text.name);
         tg_json_print(&text, policy->tree->root);
     }
+    if (set)
+        add_set(&text, set);
     tg_sha256(tg_buf_slice(&text), digest);
     tg_hex(digest, sizeof(digest), out);
     tg_buf_wipe(&text);

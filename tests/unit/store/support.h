@@ -28,7 +28,7 @@ static inline void read_defaults(struct reading *r, const char *file, const char
     tg_arena_init(&r->arena, NULL, 0);
     if (tg_tree_parse(file, tg_slice_str(yaml), &r->tree, &err) != TG_OK)
         fail_msg("%s: %s", yaml, err.text);
-    r->ok = tg_routes_read(r->tree, r->tree->root, d, &r->arena, &r->routes, &r->problems);
+    r->ok = tg_routes_read(r->tree, r->tree->root, d, NULL, &r->arena, &r->routes, &r->problems);
 }
 
 static inline void read_text(struct reading *r, const char *yaml)

@@ -129,7 +129,7 @@ static void cuts(void **state)
         if (tg_tree_parse("t.yaml", tg_slice(text, cut), &r.tree, NULL) != TG_OK)
             continue;
         tg_arena_init(&r.arena, NULL, 0);
-        r.ok = tg_routes_read(r.tree, r.tree->root, &none, &r.arena, &r.routes, &r.problems);
+        r.ok = tg_routes_read(r.tree, r.tree->root, &none, NULL, &r.arena, &r.routes, &r.problems);
         assert_int_equal(r.ok, r.problems.errors == 0);
         done(&r);
     }

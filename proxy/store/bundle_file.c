@@ -1,0 +1,90 @@
+/*
+ * bundle_file - a bundle in a file, looked at each second.
+ *
+ * What counts is what stands behind the name, also behind symbolic links: a mounted ConfigMap is swapped by renaming a
+ * link to a folder. A file that is being written is no good bundle yet; that is told once two looks agree.
+ */
+#include "base/file.h"
+#include "base/hash.h"
+#include "bundle_internal.h"
+#include <sys/stat.h>
+#include <time.h>
+
+#define LOOK_MS 1000
+#define SOON_MS 200                                      /* after the first look at something new and not good */
+
+static uint64_t nanoseconds(const struct timespec *t)
+{
+    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
+}
+
+/* 1: there is nothing; 2: something that is no file, and might be waited for without an end. */
+static uint64_t signature_of(const char *file)
+{
+    struct stat st;
+    uint64_t sum;
+
+    if (stat(file, &st) != 0)
+        return 1;
+    if (!S_ISREG(st.st_mode))
+        return 2;
+    sum = tg_hash2((uint64_t)st.st_dev, (uint64_t)st.st_ino);
+    sum = tg_hash2(tg_hash2(sum, nanoseconds(&st.st_mtim)), nanoseconds(&st.st_ctim));
+    return tg_hash2(sum, (uint64_t)st.st_size) | 4;
+}
+
+static enum tg_status read_file(struct tg_bundle_source *s, uint64_t signature, struct tg_err *err)
+{
+    struct tg_buf text = {0};
+    enum tg_status st;
+
+    if (signature == 2)
+        return tg_fail(err, TG_BAD_INPUT, "%s: not a file", s->file);
+    st = tg_file_read(s->file, TG_BUNDLE_BYTES, &text, err);
+    if (st == TG_OK)
+        st = bundle_take(s, s->file, tg_buf_slice(&text), err);
+    tg_buf_fini(&text);
+    return st;
+}
+
+static void plan_again(struct tg_bundle_source *s)
+{
+    s->refused = 0;
+    s->again_ms = tg_clock_mono_ms() + s->interval_ms;
+}
+
+static void read_again(struct tg_bundle_source *s, uint64_t signature, bool rested)
+{
+    struct tg_err err = {0};
+    enum tg_status st = read_file(s, signature, &err);
+
+    if (st == TG_AGAIN)
+        return;                                          /* at the next look */
+    plan_again(s);
+    if (st == TG_OK) {
+        s->taken = signature;
+    } else if (rested) {
+        s->refused = signature;
+        bundle_fail(s, err.text);
+    }
+}
+
+void bundle_file_look(struct tg_bundle_source *s)
+{
+    uint64_t now = signature_of(s->file);
+    bool due = tg_clock_mono_ms() >= s->again_ms;
+    bool rested = now == s->last || s->last == 0;        /* at the start nobody is waited for */
+    bool changed = !rested && !s->restless;
+
+    s->last = now;
+    s->restless = !rested;
+    if (now == s->taken) {
+        if (due || s->trouble[0]) {
+            bundle_confirm(s);
+            plan_again(s);
+        }
+    } else if (now != s->refused || due) {
+        read_again(s, now, rested);
+    }
+    bundle_plan(s, changed && now != s->taken ? SOON_MS : s->interval_ms < LOOK_MS ? s->interval_ms : LOOK_MS);
+}

@@ -1,0 +1,172 @@
+/*
+ * sync - the life of a sync: when it asks, and what comes of a round.
+ *
+ * One round at a time; each ends in sync_succeed or sync_fail, which plan the next.
+ */
+#include "store/sync.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "sync_internal.h"
+#include <stdio.h>
+
+static const struct sync_periods usual = {
+    .retry_first = 1000, .retry_last = 60000, .retry_last_missing = 5000,
+    .rare = 600000,
+    .retry_after_most = 3600000,
+    .round = 300000,
+};
+
+/* Many sidecars start together: up to a tenth earlier, so that they do not ask together for ever. */
+static int64_t with_jitter(int64_t ms)
+{
+    uint32_t dice;
+
+    tg_random(&dice, sizeof(dice));
+    return ms - (ms / 10) * (int64_t)(dice % 1024) / 1024;
+}
+
+static void count(const char *result)
+{
+    struct tg_slice label = tg_slice_str(result);
+
+    tg_metric_add(tg_metric_series(tg_metric_family(TG_COUNTER, "tollgate_sync_rounds_total",
+                                                    "How often the control plane was asked, by what came of it.",
+                                                    "result"),
+                                   &label),
+                  0, 1);
+}
+
+/* ---- the end of a round ---- */
+
+static void plan(struct tg_sync *s, int64_t delay_ms)
+{
+    s->step = SYNC_IDLE;
+    sync_round_clear(s);
+    if (s->again)
+        delay_ms = 0;
+    s->again = false;
+    tg_deadline_set(&s->control->wheel, &s->due, tg_clock_mono_ms() + delay_ms);
+}
+
+void sync_succeed(struct tg_sync *s, const char *result)
+{
+    count(result);
+    s->failures = 0;
+    s->trouble[0] = '\0';
+    s->heard_ms = tg_clock_mono_ms();
+    plan(s, with_jitter(s->interval_ms));
+}
+
+static int64_t delay_after(const struct tg_sync *s, enum sync_trouble kind)
+{
+    const struct sync_periods *p = &s->periods;
+    int64_t last = tg_supply_missing(s->supply) ? p->retry_last_missing : p->retry_last;
+    int64_t delay = p->retry_first << (s->failures < 16 ? s->failures : 16);
+
+    if (kind == SYNC_REFUSED)
+        return p->rare > s->interval_ms ? p->rare : s->interval_ms;
+    return delay < last ? delay : last;
+}
+
+void sync_fail(struct tg_sync *s, enum sync_trouble kind, const char *why, int64_t least_ms)
+{
+    int64_t delay_ms = with_jitter(delay_after(s, kind));
+
+    count(kind == SYNC_REFUSED ? "refused" : "failed");
+    if (least_ms > s->periods.retry_after_most)
+        least_ms = s->periods.retry_after_most;
+    if (delay_ms < least_ms)                             /* up to a tenth later */
+        delay_ms = least_ms + (least_ms - with_jitter(least_ms));
+    s->failures++;
+    snprintf(s->trouble, sizeof(s->trouble), "%s", why);
+    tg_supply_fail(s->supply, s->trouble);
+    if (s->step != SYNC_LOOK)                            /* what was read is no whole */
+        sync_visits_fini(&s->visits);
+    plan(s, delay_ms);
+}
+
+/* ---- life ---- */
+
+static void on_due(struct tg_deadline *d)
+{
+    struct tg_sync *s = (struct tg_sync *)(void *)((char *)d - offsetof(struct tg_sync, due));
+
+    sync_round_begin(s);
+}
+
+static char *dup_or_null(struct tg_slice s)
+{
+    return s.len ? tg_slice_dup(s) : NULL;
+}
+
+struct tg_sync *tg_sync_new(struct tg_worker *control, struct tg_fetcher *fetcher, const struct tg_sync_settings *s,
+                            const struct tg_bearer *bearer, struct tg_supply *supply)
+{
+    struct tg_sync *sync = TG_NEW(struct tg_sync);
+
+    sync->control = control;
+    sync->fetcher = fetcher;
+    sync->bearer = bearer;
+    sync->supply = supply;
+    sync->base = tg_slice_dup(s->url);
+    sync->organization = dup_or_null(s->organization);
+    sync->namespace = dup_or_null(s->namespace);
+    sync->ca_file = dup_or_null(s->ca_file);
+    sync->proxy = dup_or_null(s->proxy);
+    sync->interval_ms = s->interval_ms;
+    sync->timeout_ms = s->timeout_ms;
+    sync->v1 = tg_slice_ends_with(s->url, TG_S("/api/v1"));
+    sync->periods = usual;
+    sync->heard_ms = INT64_MIN;
+    sync->due.expired = on_due;
+    tg_deadline_set(&control->wheel, &sync->due, tg_clock_mono_ms());
+    return sync;
+}
+
+void sync_set_periods(struct tg_sync *s, const struct sync_periods *periods) { s->periods = *periods; }
+
+void tg_sync_free(struct tg_sync *s)
+{
+    if (!s)
+        return;
+    sync_ask_stop(s);
+    sync_round_clear(s);
+    sync_visits_fini(&s->visits);
+    tg_deadline_clear(&s->control->wheel, &s->due);
+    free(s->base);
+    free(s->organization);
+    free(s->namespace);
+    free(s->ca_file);
+    free(s->proxy);
+    free(s);
+}
+
+void tg_sync_now(struct tg_sync *s)
+{
+    if (s->step != SYNC_IDLE)
+        s->again = true;                                 /* what runs may have read the old already */
+    else
+        tg_deadline_set(&s->control->wheel, &s->due, tg_clock_mono_ms());
+}
+
+void tg_sync_describe(struct tg_sync *s, struct tg_buf *out)
+{
+    int64_t now_ms = tg_clock_mono_ms();
+
+    tg_buf_addf(out, "sync with %s: ", s->base);
+    if (s->heard_ms == INT64_MIN)
+        tg_buf_adds(out, "not heard yet");
+    else
+        tg_buf_addf(out, "heard %lld s ago", (long long)(now_ms - s->heard_ms) / 1000);
+    if (s->namespace_id[0])
+        tg_buf_addf(out, ", organization %s, namespace %s", s->organization_id, s->namespace_id);
+    if (s->lost_print)
+        tg_buf_adds(out, ", routes name policies that cannot be had");
+    if (s->step != SYNC_IDLE)
+        tg_buf_adds(out, ", being asked");
+    else
+        tg_buf_addf(out, ", next asked in %lld s", (long long)(s->due.at_ms - now_ms + 999) / 1000);
+    if (s->trouble[0])
+        tg_buf_addf(out, "; %s", s->trouble);
+    tg_buf_addc(out, '\n');
+}
