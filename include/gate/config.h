@@ -23,11 +23,15 @@ struct tg_bounds {                                       /* 0: none */
 
 struct tg_config {
     atomic_uint refs;
+    struct tg_config *base;                              /* a reference: the file's own, under a set; NULL: it is */
+    struct tg_set *set;                                  /* a reference; NULL: none */
+    bool has_source;                                     /* of sets: without one yet, routes may be missing */
     struct tg_arena arena;                               /* all that follows points into it */
     struct tg_tree *tree;                                /* the document; routes and policies keep nodes of it */
     struct tg_providers providers;
     struct tg_routes *routes;
     struct tg_tiers tiers;                               /* the general ones */
+    bool tiers_bad;                                      /* they could not be read; while errors are collected */
     const struct tg_tiers **route_tiers;                 /* by route index; NULL: no route has its own, else that one */
     struct tg_limit_settings limits;
     struct tg_timeouts timeouts;
@@ -35,6 +39,7 @@ struct tg_config {
     struct tg_route_defaults route_defaults;
     struct tg_slice realm;
     bool log_facts;                                      /* access_log.facts: lines hold what decisions used */
+    struct tg_strings log_claims;                        /* access_log.claims */
     char policy_set[17];                                 /* routes, policies and tiers: the first 16 hex of a digest */
     const struct tg_cidr *trusted_proxies;
     size_t trusted_count;
@@ -51,6 +56,9 @@ struct tg_config {
 
 struct tg_config *tg_config_new(void);                   /* one reference */
 struct tg_config *tg_config_ref(struct tg_config *c);
+/* A copy of `base` (a reference is kept) without what depends on routes: the caller makes that. One reference. */
+struct tg_config *tg_config_over(struct tg_config *base);
+struct tg_config *tg_config_base(struct tg_config *c);   /* the file's own: itself, or the one it was made over */
 /* What counts on this route; NULL: no route, the general ones. */
 const struct tg_tiers *tg_config_tiers(const struct tg_config *c, const struct tg_route *route);
 void tg_config_unref(struct tg_config *c);               /* NULL is fine; any thread */

@@ -36,6 +36,9 @@ enum tg_refusal {
     TG_REFUSE_NO_ANSWER,                                 /* 503: nobody can say now what an opaque token is */
     TG_REFUSE_NO_CREDENTIAL,                             /* 503: tollgate's own token for the service */
     TG_REFUSE_NOT_READY,
+    TG_REFUSE_NOT_LOADED,                                /* 503: no route, and the control plane was never heard */
+    TG_REFUSE_NO_POLICY,                                 /* 503: the route names a policy that is not loaded */
+    TG_REFUSE_STALE,                                     /* 503: its policies are stale, and when_stale is deny */
     TG_REFUSE_UPSTREAM,                                  /* 502 */
     TG_REFUSE_UPSTREAM_SLOW,                             /* 504 */
     TG_REFUSE_COUNT

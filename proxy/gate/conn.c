@@ -69,7 +69,7 @@ static bool admit(struct tg_gate *gate, struct tg_conn *conn)
     unsigned open;
 
     if (gate->service)
-        return true;
+        return !gate->service->max_connections || gate->conn_count < gate->service->max_connections;
     open = atomic_fetch_add(&gate->shared->connections, 1) + 1;
     if (!bounds)
         return true;
@@ -93,7 +93,8 @@ void tg_gate_accept(void *arg, int fd, const struct sockaddr *peer)
     conn->gate = gate;
     tg_ip_from_sockaddr(peer, &conn->peer, NULL);
     if (!admit(gate, conn)) {
-        tg_metric_add(gate->metrics.connections_refused, gate->cell, 1);
+        if (!gate->service)
+            tg_metric_add(gate->metrics.connections_refused, gate->cell, 1);
         close(fd);
         free(conn);
         return;

@@ -420,7 +420,9 @@ static const struct tg_stream_events stream_events = {
 void tg_conn_h1_start(struct tg_conn *conn)
 {
     struct tg_gate *gate = conn->gate;
-    struct tg_tls_server *tls = gate->runtime ? gate->runtime->config->tls : NULL;
+    struct tg_tls_server *tls = gate->service   ? gate->service->tls
+                                : gate->runtime ? gate->runtime->config->tls
+                                                : NULL;
     int fd = conn->stream.fd;
 
     conn->deadline.expired = on_deadline;

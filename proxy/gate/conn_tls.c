@@ -19,7 +19,8 @@ static const char plain_answer[] = "HTTP/1.1 400 Bad Request\r\n"
 
 static void count(struct tg_conn *conn, enum tg_handshake how)
 {
-    tg_metric_add(conn->gate->metrics.handshakes[how], conn->gate->cell, 1);
+    if (!conn->gate->service)                            /* whose handshakes are no traffic */
+        tg_metric_add(conn->gate->metrics.handshakes[how], conn->gate->cell, 1);
 }
 
 /* Each at debug; now and then a warning, so that a client who cannot get in is noticed, and a scan is no flood. */

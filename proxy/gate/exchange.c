@@ -128,6 +128,7 @@ void tg_exchange_break(struct tg_exchange *ex, enum tg_refusal why)
     tg_step_authn_cancel(ex);
     tg_step_limit_cancel(ex);
     tg_upstream_auth_cancel(ex);
+    tg_service_forget(ex);
     ex->refusal = why;
     if (ex->head_sent) {
         ex->client->cut(ex);
@@ -148,6 +149,7 @@ void tg_exchange_abort(struct tg_exchange *ex)
     if (asked)
         tg_charge_refused(ex);                           /* going away is no way to have somebody asked unpaid */
     tg_upstream_auth_cancel(ex);
+    tg_service_forget(ex);
     ex->aborted = true;
     ex->state = EX_LOG;
     tg_exchange_run(ex);
@@ -200,6 +202,10 @@ void tg_exchange_body(struct tg_exchange *ex, struct tg_slice data)
     uint64_t limit = tg_content_limit(ex);
 
     ex->bytes_in += data.len;
+    if (ex->gate->service) {
+        tg_service_body(ex, data);
+        return;
+    }
     if (limit && ex->bytes_in > limit) {
         ex->conn->close = true;
         tg_exchange_break(ex, TG_REFUSE_BODY_SIZE);

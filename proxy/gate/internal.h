@@ -47,11 +47,18 @@ struct tg_content {
     enum { TG_CONTENT_UNREAD, TG_CONTENT_SHADOW, TG_CONTENT_READ } asked; /* SHADOW: only those in shadow mode do */
     bool members_only;                                   /* without an identity nobody is let in, whatever he sends */
 };
+/* Tokens that were verified: by the file's own configuration, whatever set of policies lies over it. */
+struct tg_verified {
+    unsigned refs;
+    struct tg_config *base;                              /* a reference */
+    struct tg_authn *authn;
+};
 struct tg_runtime {
     unsigned refs;
     struct tg_gate *gate;
     struct tg_config *config;
-    struct tg_authn *authn;
+    struct tg_verified *verified;                        /* a reference */
+    struct tg_authn *authn;                              /* of it */
     struct tg_assertions *assertions;                    /* NULL: none are made */
     bool told_identity;                                  /* that a claim did not fit into a field */
     struct tg_cluster **clusters;                        /* by route index */
@@ -247,6 +254,8 @@ struct tg_exchange {
     bool own_again;                                      /* it is sent again when own_wait is over */
     /* serve */
     struct tg_buf served_body;
+    struct tg_service_call *service_call;                /* NULL: none is out */
+    bool body_too_large;                                 /* of a service: above its body_max */
     /* reply */
     enum tg_refusal refusal;
     unsigned refusal_status;                             /* of TG_REFUSE_HEAD */
@@ -297,6 +306,9 @@ void tg_body_end(struct tg_exchange *ex, const struct tg_head *trailers);
 /* The most octets of content this request may have; 0: no limit. */
 uint64_t tg_content_limit(const struct tg_exchange *ex);
 
+/* step_serve: a service's request, on its way in; and that nobody waits for its answer any more. */
+void tg_service_body(struct tg_exchange *ex, struct tg_slice data);
+void tg_service_forget(struct tg_exchange *ex);
 void tg_step_authn_cancel(struct tg_exchange *ex);
 void tg_step_limit_cancel(struct tg_exchange *ex);
 /* step_bound: whether the identity may stay; else it is gone, and why is in ex->pending. */
@@ -388,6 +400,7 @@ enum tg_client_cert tg_conn_tls_certificate(const struct tg_exchange *ex, const 
 void tg_conn_h1_plan(struct tg_conn *conn, bool progress);
 void tg_conn_h1_answered(struct tg_conn *conn);          /* the answer was said whole: what comes next */
 void tg_access_log(struct tg_exchange *ex);
+void tg_audit_decision(struct tg_exchange *ex);          /* audit_log: when the audit log is asked to have it */
 /* access_facts: what the decision used, of a route whose `reads` are known. */
 void tg_access_facts(const struct tg_exchange *ex, struct tg_buf *out);
 void tg_access_facts_certificate(const struct tg_cert *cert, struct tg_conn_tls *tls);

@@ -71,6 +71,14 @@ const struct tg_refusal_row tg_refusals[TG_REFUSE_COUNT] = {
         "the policy admits the request, but tollgate has no token of its own for the service (upstream_auth)"},
     [TG_REFUSE_NOT_READY] = {"not-ready", 503, "not ready", TG_CHALLENGE_NONE, NULL, true,
         "no configuration was in force yet"},
+    [TG_REFUSE_NOT_LOADED] = {"not-loaded", 503, "policies are not loaded yet", TG_CHALLENGE_NONE, NULL, false,
+        "no route of the file matches, and those of the control plane (sync, bundle or management) were never loaded; "
+        "readiness tells why"},
+    [TG_REFUSE_NO_POLICY] = {"no-policy", 503, "the policies of this route are not loaded", TG_CHALLENGE_NONE, NULL,
+        false, "the route names a policy that neither the file nor the control plane has, so nobody is let in"},
+    [TG_REFUSE_STALE] = {"stale-policies", 503, "the policies of this route are out of date", TG_CHALLENGE_NONE, NULL,
+        false, "the control plane was not heard for longer than max_stale (or the bundle has ended), and when_stale is "
+        "deny"},
     [TG_REFUSE_UPSTREAM] = {"upstream-failed", 502, "the upstream did not answer properly", TG_CHALLENGE_NONE, NULL,
         false, "the policy admits the request, but the service could not be reached or broke off"},
     [TG_REFUSE_UPSTREAM_SLOW] = {"upstream-slow", 504, "the upstream did not answer in time", TG_CHALLENGE_NONE, NULL,

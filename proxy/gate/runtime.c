@@ -1,8 +1,9 @@
 /*
  * runtime - a configuration bound to one worker: clusters on its pool, its verifier, series of its routes.
  *
- * A reload makes a new runtime; exchanges of the old one keep it alive. Endpoints that both name are shared,
- * connections too.
+ * A reload makes a new runtime, and so does a new set of policies; exchanges of the old one keep it alive. Endpoints
+ * that both name are shared, connections too; and verified tokens, when the providers are the same because only the
+ * set changed.
  */
 #include "internal.h"
 
@@ -91,6 +92,36 @@ static void bind_limits(struct tg_runtime *rt, size_t i, const struct tg_tiers *
     tg_metrics_bind_tier(&l->metrics[tiers->count], &tiers->unauthenticated);
 }
 
+/* ---- verified tokens ---- */
+
+/* Those of the runtime so far, if it goes by the same providers. */
+static struct tg_verified *verified_of(struct tg_gate *gate, struct tg_config *config)
+{
+    struct tg_config *base = tg_config_base(config);
+    struct tg_verified *v = gate->runtime ? gate->runtime->verified : NULL;
+
+    if (v && v->base == base) {
+        v->refs++;
+        return v;
+    }
+    v = TG_NEW(struct tg_verified);
+    v->refs = 1;
+    v->base = tg_config_ref(base);
+    v->authn = tg_authn_new(gate->worker, &base->providers, &gate->shared->auth, TOKEN_CACHE_ENTRIES);
+    return v;
+}
+
+static void verified_unref(struct tg_verified *v)
+{
+    if (--v->refs > 0)
+        return;
+    tg_authn_free(v->authn);
+    tg_config_unref(v->base);
+    free(v);
+}
+
+/* ---- made, counted ---- */
+
 struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config)
 {
     struct tg_runtime *rt = TG_NEW(struct tg_runtime);
@@ -99,7 +130,8 @@ struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config
     rt->refs = 1;
     rt->gate = gate;
     rt->config = tg_config_ref(config);
-    rt->authn = tg_authn_new(gate->worker, &config->providers, &gate->shared->auth, TOKEN_CACHE_ENTRIES);
+    rt->verified = verified_of(gate, config);
+    rt->authn = rt->verified->authn;
     if (config->signs && gate->shared->auth.signing)
         rt->assertions = tg_assertions_new(gate->shared->auth.signing, ASSERTION_ENTRIES);
     rt->clusters = TG_NEW_ARRAY(struct tg_cluster *, count + 1);
@@ -146,7 +178,7 @@ void tg_runtime_unref(struct tg_runtime *rt)
             free(rt->limits[i].metrics);
     }
     tg_assertions_free(rt->assertions);                  /* it holds identities, which point into what follows */
-    tg_authn_free(rt->authn);
+    verified_unref(rt->verified);
     free(rt->clusters);
     free(rt->own);
     free(rt->call_limits);

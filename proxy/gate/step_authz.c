@@ -4,6 +4,7 @@
  * Policies in shadow mode are asked too; what they say is logged and counted, nothing else.
  */
 #include "internal.h"
+#include "store/supply.h"
 
 static void judge_shadow(struct tg_exchange *ex)
 {
@@ -17,10 +18,25 @@ static void judge_shadow(struct tg_exchange *ex)
         tg_ppl_decide(ex->route->shadow, &ex->facts, &ex->shadow_verdict);
 }
 
+/* Policies that are not there, or that nobody may go by any more: then none is asked, whatever it would say. */
+static enum tg_refusal policies_missing(const struct tg_exchange *ex)
+{
+    const struct tg_supply *supply = ex->gate->shared->supply;
+
+    if (ex->route->unresolved)
+        return TG_REFUSE_NO_POLICY;
+    if (ex->route->may_be_stale && supply && tg_supply_stale(supply))
+        return TG_REFUSE_STALE;
+    return TG_REFUSE_NONE;
+}
+
 enum tg_next tg_step_authz(struct tg_exchange *ex)
 {
     const struct tg_route *route = ex->route;
+    enum tg_refusal missing = policies_missing(ex);
 
+    if (missing != TG_REFUSE_NONE)
+        return tg_exchange_refuse(ex, missing);
     tg_ppl_decide(route->policy, &ex->facts, &ex->verdict);
     if (route->shadow)
         judge_shadow(ex);

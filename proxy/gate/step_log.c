@@ -1,5 +1,5 @@
 /*
- * step_log - the last step of every exchange: counted, written to the access log, over.
+ * step_log - the last step of every exchange: counted, written to the access log and the audit log, over.
  */
 #include "base/clock.h"
 #include "internal.h"
@@ -11,6 +11,8 @@ enum tg_next tg_step_log(struct tg_exchange *ex)
         tg_metrics_count(ex);
         if (ex->gate->shared->access_log)
             tg_access_log(ex);
+        if (ex->gate->shared->audit)
+            tg_audit_decision(ex);
     }
     ex->state = EX_DONE;
     return TG_NEXT_GO;

@@ -394,6 +394,8 @@ static size_t refusal_fields(struct tg_exchange *ex, const struct tg_refusal_row
         out[n++] = (struct tg_field){TG_S("Accept-Encoding"), TG_S("identity"), TG_FIELD_OTHER};
     if (status == 405)
         out[n++] = (struct tg_field){TG_S("Allow"), tg_allowed_methods(ex), TG_FIELD_OTHER};
+    if (ex->gate->service && ex->gate->service->refusal_fields)
+        n += ex->gate->service->refusal_fields(ex->gate->service->arg, &ex->client_ip, &ex->arena, out + n);
     return n;
 }
 
@@ -408,15 +410,22 @@ static const char *head_details(unsigned status)
     }
 }
 
+static int error_format(const struct tg_exchange *ex)
+{
+    if (ex->gate->service)
+        return ex->gate->service->error_format;
+    if (ex->route)
+        return ex->route->error_format;
+    return ex->rt ? ex->rt->config->route_defaults.error_format : TG_FORMAT_ZERO;
+}
+
 enum tg_next tg_step_reply(struct tg_exchange *ex)
 {
     const struct tg_refusal_row *r = &tg_refusals[ex->refusal];
     unsigned status = tg_refusal_status(ex);
-    int format = ex->route ? ex->route->error_format
-                 : ex->rt  ? ex->rt->config->route_defaults.error_format
-                           : TG_FORMAT_ZERO;
+    int format = error_format(ex);
     const char *title = tg_status_reason(status);
-    struct tg_field fields[8];
+    struct tg_field fields[8 + TG_SERVICE_REFUSAL_FIELDS];
     struct tg_buf body = {0};
     struct words w = {.status = status, .title = title};
 

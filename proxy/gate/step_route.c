@@ -1,12 +1,13 @@
 /*
  * step_route - who is asking for what: the canonical path, the client's address, the route; ids for the log.
  *
- * Refused here: TRACE and CONNECT (405), a path with two readings (400), no route (404). What tollgate publishes
- * itself leaves the usual way here.
+ * Refused here: TRACE and CONNECT (405), a path with two readings (400), no route (404, or 503 while the control plane
+ * was never heard). What tollgate publishes itself leaves the usual way here.
  */
 #include "base/digest.h"
 #include "base/log.h"
 #include "internal.h"
+#include "store/supply.h"
 
 #define HTTPS_PORT 443                                   /* of a request that says none */
 
@@ -71,7 +72,8 @@ void tg_give_ids(struct tg_exchange *ex)
     struct tg_slice given = tg_head_value(&ex->head, TG_FIELD_X_REQUEST_ID);
     struct tg_slice trace = tg_head_value(&ex->head, TG_FIELD_TRACEPARENT);
 
-    if (ex->peer_trusted && tg_request_id_valid(given)) {
+    /* A caller of a service of tollgate's own is whom it concerns. */
+    if ((ex->peer_trusted || ex->gate->service) && tg_request_id_valid(given)) {
         ex->request_id = given;
     } else {
         tg_uuid(ex->request_id_own);
@@ -79,6 +81,14 @@ void tg_give_ids(struct tg_exchange *ex)
     }
     ex->trace_continued = tg_traceparent_valid(trace);
     ex->traceparent = ex->trace_continued ? trace : new_trace(&ex->arena);
+}
+
+/* The control plane may know a route for this request, and nobody has heard it yet. */
+static bool is_waited_for(const struct tg_exchange *ex)
+{
+    const struct tg_supply *supply = ex->gate->shared->supply;
+
+    return supply && tg_supply_missing(supply);
 }
 
 enum tg_next tg_step_route(struct tg_exchange *ex)
@@ -121,7 +131,7 @@ enum tg_next tg_step_route(struct tg_exchange *ex)
         return TG_NEXT_GO;
     switch (tg_routes_find(ex->rt->config->routes, ex->host, ex->port, ex->path, &ex->arena, &ex->route)) {
     case TG_ROUTE_NONE:
-        return tg_exchange_refuse(ex, TG_REFUSE_NO_ROUTE);
+        return tg_exchange_refuse(ex, is_waited_for(ex) ? TG_REFUSE_NOT_LOADED : TG_REFUSE_NO_ROUTE);
     case TG_ROUTE_AMBIGUOUS:
         return tg_exchange_refuse(ex, TG_REFUSE_PATH);
     case TG_ROUTE_FOUND:

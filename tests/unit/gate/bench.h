@@ -59,7 +59,7 @@ static inline struct tg_config *bench_config(const struct tg_signer *signer, con
     if (tg_tree_parse("bench.yaml", tg_buf_slice(&text), &c->tree, &err) != TG_OK)
         tg_panic(__FILE__, __LINE__, err.text);
     tg_providers_read(c->tree, tg_json_get(c->tree->root, "identity_providers"), &c->arena, &c->providers, &problems);
-    tg_routes_read(c->tree, c->tree->root, &c->route_defaults, &c->arena, &c->routes, &problems);
+    tg_routes_read(c->tree, c->tree->root, &c->route_defaults, NULL, &c->arena, &c->routes, &problems);
     tg_tiers_read(c->tree, tg_json_get(c->tree->root, "rate_limits"), &c->arena, &c->tiers, &c->limits,
                   &problems);
     for (size_t i = 0; i < problems.count; i++)
