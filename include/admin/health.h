@@ -15,6 +15,8 @@ struct tg_health {
     _Atomic int64_t reload_at_s;                         /* of the last good one */
     struct tg_keys *keys;                                /* control thread */
     struct tg_gate_shared *shared;
+    void (*describe)(void *arg, struct tg_buf *out);     /* more lines of readiness; NULL: none. Control thread */
+    void *describe_arg;
     struct tg_service service;
 };
 /* Fills `service` and registers the process's own metrics. The struct lives as long as the process serves. */

@@ -2,8 +2,9 @@
  * health - liveness, readiness, metrics.
  *
  * Live: the control loop answers. Started: every worker accepts. Ready: started, not draining, and every remote issuer
- * has usable keys (fetched, or from disk within max_stale). A store of rate limits that is away makes nothing unready,
- * whatever when_store_fails says: all who share it would leave at once.
+ * has usable keys (fetched, or from disk within max_stale), and policies of a control plane were loaded once and may
+ * still be gone by. A store of rate limits that is away makes nothing unready, whatever when_store_fails says: all who
+ * share it would leave at once.
  */
 #include "admin/health.h"
 #include "auth/credential.h"
@@ -13,11 +14,19 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "process.h"
+#include "store/audit.h"
+#include "store/supply.h"
 
 struct check {
     const char *name;
     bool ok;
 };
+
+/* Were there never any, routes may be missing; stale ones are refused where when_stale is deny. */
+static bool policies_serve(const struct tg_supply *supply)
+{
+    return !tg_supply_missing(supply) && !tg_supply_stale(supply);
+}
 
 static size_t run_checks(const struct tg_health *h, bool readiness, struct check *out)
 {
@@ -27,6 +36,8 @@ static size_t run_checks(const struct tg_health *h, bool readiness, struct check
     if (readiness) {
         out[n++] = (struct check){"keys", h->keys && tg_keys_ready(h->keys)};
         out[n++] = (struct check){"not-draining", !atomic_load(&h->draining)};
+        if (h->shared->supply)
+            out[n++] = (struct check){"policies", policies_serve(h->shared->supply)};
     }
     return n;
 }
@@ -35,6 +46,28 @@ static bool wants_details(struct tg_slice query)
 {
     return tg_slice_eq(query, TG_S("verbose")) || tg_slice_starts_with(query, TG_S("verbose=")) ||
            tg_slice_starts_with(query, TG_S("verbose&"));
+}
+
+static void describe(const struct tg_health *h, struct tg_buf *out)
+{
+    const struct tg_gate_shared *shared = h->shared;
+
+    if (h->keys)
+        tg_keys_describe(h->keys, out);
+    if (shared->auth.introspector)
+        tg_introspector_describe(shared->auth.introspector, out);
+    if (shared->auth.credentials)
+        tg_credentials_describe(shared->auth.credentials, out);
+    if (shared->auth.pats)
+        tg_pats_describe(shared->auth.pats, out);
+    if (shared->auth.revocations)
+        tg_revocations_describe(shared->auth.revocations, out);
+    if (shared->limiter)
+        tg_limiter_describe(shared->limiter, out);
+    if (h->describe)
+        h->describe(h->describe_arg, out);
+    if (shared->audit)
+        tg_audit_describe(shared->audit, out);
 }
 
 static void answer_checks(const struct tg_health *h, const struct check *checks, size_t count, bool verbose,
@@ -49,18 +82,8 @@ static void answer_checks(const struct tg_health *h, const struct check *checks,
         for (size_t i = 0; i < count; i++)
             tg_buf_addf(&answer->body, "[%c]%s %s\n", checks[i].ok ? '+' : '-', checks[i].name,
                         checks[i].ok ? "ok" : "failed");
-        if (h->keys && count > 1)
-            tg_keys_describe(h->keys, &answer->body);
-        if (h->shared->auth.introspector && count > 1)
-            tg_introspector_describe(h->shared->auth.introspector, &answer->body);
-        if (h->shared->auth.credentials && count > 1)
-            tg_credentials_describe(h->shared->auth.credentials, &answer->body);
-        if (h->shared->auth.pats && count > 1)
-            tg_pats_describe(h->shared->auth.pats, &answer->body);
-        if (h->shared->auth.revocations && count > 1)
-            tg_revocations_describe(h->shared->auth.revocations, &answer->body);
-        if (h->shared->limiter && count > 1)
-            tg_limiter_describe(h->shared->limiter, &answer->body);
+        if (count > 1)
+            describe(h, &answer->body);
     }
     tg_buf_adds(&answer->body, ok ? "ok\n" : "not ready\n");
 }
@@ -68,7 +91,7 @@ static void answer_checks(const struct tg_health *h, const struct check *checks,
 static void serve(void *arg, const struct tg_service_request *request, struct tg_service_answer *answer)
 {
     struct tg_health *h = arg;
-    struct check checks[4] = {0};
+    struct check checks[5] = {0};
     struct tg_slice path = request->path;
 
     if (request->method_id != TG_METHOD_GET && request->method_id != TG_METHOD_HEAD) {
