@@ -1,8 +1,8 @@
 /*
  * assemble - the whole server built bottom up and taken down in reverse.
  *
- * Order up: limiter and log, sockets, control thread (keys, health), workers, listeners. The main thread waits for
- * signals and calls these functions; nobody else does.
+ * Order up: limiter and log, what was kept of policies, sockets, control thread (keys, health, their source), workers,
+ * listeners. The main thread waits for signals and calls these functions; nobody else does.
  */
 #pragma once
 #include "admin/health.h"
@@ -12,6 +12,8 @@
 
 struct tg_server {
     struct tg_settings settings;                         /* in force */
+    struct tg_config *config;                            /* likewise: the file's own, or a set over it; a reference */
+    struct sources *sources;                             /* NULL: policies and routes are all in the file */
     struct tg_gate_shared shared;
     struct tg_health health;
     struct tg_listen_socket *sockets;                    /* one an address */
@@ -36,6 +38,8 @@ struct tg_server {
 enum tg_status tg_server_start(struct tg_server *server, struct tg_settings *settings, struct tg_err *err);
 /* Takes over `settings` when it returns TG_OK; else the old ones stay in force. */
 enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *settings, struct tg_err *err);
+/* Puts policies in force that wait, or says why not. SIGUSR2 tells that some do. */
+void tg_server_adopt(struct tg_server *server);
 void tg_server_stop_accepting(struct tg_server *server); /* and tells connections to end */
 size_t tg_server_connections(struct tg_server *server);
 /* The i-th thread with a loop: the workers, and behind them (worker_count) the control thread. */

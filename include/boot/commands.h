@@ -24,6 +24,8 @@ int tg_cmd_test(int argc, char **argv);
 int tg_cmd_verify(int argc, char **argv);
 int tg_cmd_mint(int argc, char **argv);
 int tg_cmd_token(int argc, char **argv);
+int tg_cmd_audit(int argc, char **argv);
+int tg_cmd_bundle(int argc, char **argv);
 int tg_cmd_healthcheck(int argc, char **argv);
 /* Finds the command, or prints help, version or a usage error. */
 int tg_main(int argc, char **argv);

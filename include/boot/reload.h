@@ -2,10 +2,10 @@
  * reload - from signals to what they mean, while the server runs.
  *
  * SIGHUP: read the file again and swap, or keep the old and say why. SIGUSR1: reopen the access log. SIGTERM, SIGINT:
- * drain; a second one stops now. A file that the configuration names and whose content is part of it (keys,
- * certificates) causes the same reload within seconds when it changes; what was refused is tried again from time to
- * time, and told once. Signals are blocked from the very start of the process, so that none is lost and none kills
- * before it can be obeyed.
+ * drain; a second one stops now. SIGUSR2: policies wait (tollgate sends it to itself). A file that the configuration
+ * names and whose content is part of it (keys, certificates) causes the same reload within seconds when it changes;
+ * what was refused is tried again from time to time, and told once. Signals are blocked from the very start of the
+ * process, so that none is lost and none kills before it can be obeyed.
  */
 #pragma once
 #include "boot/assemble.h"

@@ -6,7 +6,13 @@
  */
 #pragma once
 #include "base/setting.h"
+#include "admin/management.h"
 #include "gate/config.h"
+#include "store/audit.h"
+#include "store/bundle.h"
+#include "store/sync.h"
+
+enum tg_set_source { TG_SOURCE_NONE, TG_SOURCE_SYNC, TG_SOURCE_BUNDLE, TG_SOURCE_MANAGEMENT }; /* at most one is set */
 
 struct tg_settings {
     struct tg_config *config;                            /* one reference: tg_settings_fini */
@@ -19,7 +25,14 @@ struct tg_settings {
     int64_t drain_delay_ms, drain_timeout_ms;
     struct tg_slice access_log_output;                   /* "stdout", "stderr", "off" or a path */
     struct tg_slice log_level;
+    enum tg_set_source source;                           /* where policies and routes come from besides the file */
+    struct tg_sync_settings sync;
+    struct tg_bundle_settings bundle;
+    struct tg_management_settings management;
+    struct tg_audit_settings audit;
+    struct tg_credential_settings *credential;           /* of sync or bundle; NULL: none */
 };
+const struct tg_set_rules *tg_settings_rules(const struct tg_settings *s); /* of the source; NULL: there is none */
 
 /*
  * Reads FILE, interpolates, applies TOLLGATE_<KEY> overrides (getenv), reads every section. All errors and warnings go
@@ -40,6 +53,7 @@ void tg_settings_health_address(const char *path, struct tg_buf *out);
 struct tg_settings_store {
     char *state_dir;
     bool pats;                                           /* personal access tokens are taken */
+    bool management;                                     /* there is a management API */
 };
 enum tg_status tg_settings_read_store(const char *path, struct tg_settings_store *out, struct tg_err *err);
 /* Where the configuration is: -c, else $TOLLGATE_CONFIG, else /etc/tollgate/tollgate.yaml. */

@@ -9,6 +9,7 @@
 #include "boot/options.h"
 #include "boot/settings.h"
 #include "check_online.h"
+#include "compose.h"
 #include "limit_words.h"
 #include "token_check.h"
 #include <stdio.h>
@@ -26,7 +27,8 @@ static const struct tg_usage usage = {
     .about =
         "Reads the configuration as `run` would, with key files and policies, and tells every error and warning\n"
         "as FILE:LINE:COLUMN. Nothing is connected to. Prints `configuration ok` and ends with 0, or ends with 78.\n"
-        "Before that it tells which tiers count where, when routes have rate_limits of their own.\n"
+        "Before that it tells which tiers count where, when routes have rate_limits of their own. With sync, bundle\n"
+        "or management what was kept of them in state_dir is checked too.\n"
         "With --online, one line a finding: keys, certificates, issuer and clock of each provider, whether it takes\n"
         "the credential of `introspection` (one question about a random token), a token for each `upstream_auth`,\n"
         "the services behind, ways around tollgate; 69 when something failed, 1 when the token would be refused.",
@@ -103,6 +105,16 @@ static void tell_limits(const struct tg_config *config, struct tg_buf *out)
     limit_routes_words(config, out);
 }
 
+/* What a running process has kept is judged with the file: a reload would be refused for it. */
+static void tell_set(const struct tg_settings *settings, struct tg_buf *out)
+{
+    const struct tg_set *set = settings->config->set;
+
+    if (set)
+        tg_buf_addf(out, "policies kept of their source: %zu, with %zu routes\n", tg_set_policies(set),
+                    tg_set_routes(set));
+}
+
 int tg_cmd_check(int argc, char **argv)
 {
     struct tg_problems problems = {0};
@@ -117,12 +129,13 @@ int tg_cmd_check(int argc, char **argv)
     if (c.show)
         return tg_settings_show(c.show, c.config);
     loaded = tg_settings_load(tg_settings_path(c.config), &settings, &problems);
-    ok = loaded && check_revoked(&settings, &problems);
+    ok = loaded && compose_kept(&settings, &problems) && check_revoked(&settings, &problems);
     if (ok)
         tg_container_warn(tg_container_detect(NULL), &settings, &problems);
     tg_problems_print(&problems, false);
     tg_problems_fini(&problems);
     if (ok) {
+        tell_set(&settings, &out);
         tell_limits(settings.config, &out);
         tg_buf_adds(&out, "configuration ok\n");
         code = tg_put_out(&out);

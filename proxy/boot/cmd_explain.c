@@ -11,6 +11,7 @@
 #include "boot/options.h"
 #include "boot/settings.h"
 #include "auth/identity.h"
+#include "compose.h"
 #include "explain.h"
 #include "http/content.h"
 #include "http/h1_parse.h"
@@ -204,7 +205,8 @@ static bool load_policy(struct explaining *e)
 static bool load_config(struct explaining *e)
 {
     struct tg_problems problems = {0};
-    bool ok = tg_settings_load(tg_settings_path(e->config), &e->settings, &problems);
+    bool ok = tg_settings_load(tg_settings_path(e->config), &e->settings, &problems) &&
+              compose_kept(&e->settings, &problems);
 
     tg_problems_print(&problems, true);
     tg_problems_fini(&problems);
@@ -427,6 +429,8 @@ static int explain(struct explaining *e)
             take_demands(e);
         if (!e->result.stopped)
             judge_content(e);
+        if (!e->result.stopped && e->result.route && e->result.route->unresolved)
+            explain_stop(&e->result, TG_REFUSE_NO_POLICY, NULL);
         if (!e->result.stopped)
             explain_judge(&e->result, &e->arena);
     }

@@ -6,6 +6,7 @@
  */
 #include "boot/commands.h"
 #include "boot/options.h"
+#include "compose.h"
 #include "replay.h"
 #include "terminal.h"
 #include <stdio.h>
@@ -112,7 +113,7 @@ static bool load(struct replaying *r)
         lone_policy_read(r->policy, 0, &r->arena, &r->judge.policy, &problems);
         ok = r->judge.policy.program != NULL;
     } else {
-        ok = tg_settings_load(r->config, &r->settings, &problems);
+        ok = tg_settings_load(r->config, &r->settings, &problems) && compose_kept(&r->settings, &problems);
         r->judge.config = ok ? r->settings.config : NULL;
     }
     r->judge.arena = &r->arena;

@@ -31,9 +31,9 @@ static void announce(const struct tg_server *server)
     tg_log(TG_LOG_INFO, "tollgate " TG_VERSION " serves", TG_F_SLICE("address", tg_buf_slice(&addresses)),
            TG_F_SLICE("health_address", s->health_address.ptr ? s->health_address : TG_S("none")),
            TG_F_INT("workers", server->worker_count), TG_F_INT("certificates", s->certificate_files.count),
-           TG_F_INT("routes", tg_routes_count(s->config->routes)),
+           TG_F_INT("routes", tg_routes_count(server->config->routes)),
            TG_F_SLICE("tiers", tg_buf_slice(&tiers)),
-           TG_F_INT("routes_with_own_tiers", limit_routes_count(s->config)),
+           TG_F_INT("routes_with_own_tiers", limit_routes_count(server->config)),
            TG_F_SLICE("limits_in", tg_buf_slice(&store)));
     tg_buf_fini(&addresses);
     tg_buf_fini(&tiers);

@@ -1,5 +1,6 @@
 /*
- * cmd_token - personal access tokens made and revoked (token_list lists them), beside running processes or without any.
+ * cmd_token - tokens of tollgate's own made and revoked (token_list lists them), beside running processes or without
+ * any: personal access tokens for the data plane, and here by their options API users, whom token_users knows.
  */
 #include "base/clock.h"
 #include "base/json.h"
@@ -20,27 +21,31 @@ static const struct tg_option create_options[] = {
     {OPT_GROUPS, 'g', "groups", "A,B", "of its owner: claim groups"},
     {OPT_CLAIM, 0, "claim", "K=TEXT", "any claim of its owner; K:=JSON for another value than text"},
     {OPT_EXPIRES, 0, "expires", "DURATION", "from now: 90d (when not said), 12h; or none"},
-    {OPT_KIND, 0, "kind", "KIND", "pat"},
-    {OPT_ROLE, 0, "role", "ROLE", NULL},
+    {OPT_KIND, 0, "kind", "KIND", "pat: for the data plane (when not said); api-user: for the management API"},
+    {OPT_ROLE, 0, "role", "ROLE", "of an API user: owner, admin, member or auditor (when not said)"},
     TG_OPTION_CONFIG,
 };
 static const struct tg_usage create_usage = {
     .command = "token create",
-    .line = "--name NAME [--email EMAIL] [--groups A,B] [--claim K=TEXT]... [--expires DURATION | none] [-c FILE]",
+    .line = "--name NAME [--email EMAIL] [--groups A,B] [--claim K=TEXT]... [--expires DURATION | none]\n"
+            "       tollgate token create --name NAME --kind api-user [--role ROLE] [--expires DURATION | none]",
     .about = "Makes a personal access token and prints it, alone, on standard output: the only time it is seen. Its\n"
              "id and its end go to standard error. A process that serves takes it from the next request on. Policies\n"
-             "see the claims as those of any token; sub is \"pat:\" and the id when it is not given.",
+             "see the claims as those of any token; sub is \"pat:\" and the id when it is not given. An API user's is\n"
+             "for the management API alone, and its role says what it may do there.",
     .options = create_options,
     .option_count = ARRAY_LEN(create_options),
     .examples = "  tollgate token create --name deploy --email ci@example.com --groups ci,deployers --expires 30d\n"
-                "  tollgate token create --name report --claim sub=reporter --claim 'limits:={\"rows\":100}'",
+                "  tollgate token create --name report --claim sub=reporter --claim 'limits:={\"rows\":100}'\n"
+                "  tollgate token create --kind api-user --name terraform --role admin",
 };
 static const struct tg_option revoke_options[] = {TG_OPTION_CONFIG};
 static const struct tg_usage revoke_usage = {
     .command = "token revoke",
     .line = "ID [-c FILE]",
-    .about = "Withdraws a personal access token. Once this has returned every request with it is answered 401, on\n"
-             "connections that are open too. To revoke one that was revoked before is no error.",
+    .about = "Withdraws a personal access token, or deletes an API user. Once this has returned every request with it\n"
+             "is answered 401, on connections that are open too, and so is every ID token that was given for it. To\n"
+             "revoke a personal access token that was revoked before is no error.",
     .options = revoke_options,
     .option_count = ARRAY_LEN(revoke_options),
     .examples = "  tollgate token revoke 0b8f1a52-6f0e-4d7e-9f4b-0a51c9d1a3b7",
@@ -48,8 +53,9 @@ static const struct tg_usage revoke_usage = {
 static const struct tg_usage usage = {
     .command = "token",
     .line = "create | list | revoke [OPTIONS]",
-    .about = "Personal access tokens: of tollgate itself, kept in state_dir; personal_access_tokens: {enabled: true}\n"
-             "in the configuration makes tollgate take them. Each command has a --help of its own:\n"
+    .about = "Tokens of tollgate itself, kept in state_dir: personal access tokens for the data plane, which\n"
+             "personal_access_tokens: {enabled: true} in the configuration makes tollgate take, and API users of the\n"
+             "management API (--kind api-user). Each command has a --help of its own:\n"
              "  create  makes one and prints it, once\n"
              "  list    shows which there are, by id, name, end and last use\n"
              "  revoke  withdraws one, from the next request on",
@@ -71,6 +77,9 @@ struct creating {
     struct tg_pat_order order;
     cJSON *claims;
     int64_t life_s;                                      /* INT64_MAX: no end */
+    enum token_kind kind;
+    enum tg_role role;
+    bool role_given;
 };
 
 static bool set_claim(struct creating *c, const char *name, cJSON *value)
@@ -153,13 +162,18 @@ static bool parse_life(struct creating *c, const char *text)
 
 static bool parse_kind(struct creating *c, const char *text)
 {
-    if (strcmp(text, "pat") == 0)
+    if (token_kind_parse(text, &c->kind))
         return true;
-    if (strcmp(text, "api-user") == 0)
-        c->o.code = tg_usage_error(&create_usage, "api-user: there is no management API; only personal access tokens, "
-                                   "which the data plane takes, are made here");
-    else
-        c->o.code = tg_usage_error(&create_usage, "--kind is pat");
+    c->o.code = tg_usage_error(&create_usage, "--kind is pat or api-user");
+    return false;
+}
+
+static bool parse_role(struct creating *c, const char *text)
+{
+    c->role_given = true;
+    if (tg_role_parse(tg_slice_str(text), &c->role))
+        return true;
+    c->o.code = tg_usage_error(&create_usage, "--role is owner, admin, member or auditor (also called viewer)");
     return false;
 }
 
@@ -188,11 +202,22 @@ static bool take_option(struct creating *c, int id, const char *value)
     case OPT_CLAIM: return parse_claim(c, value);
     case OPT_EXPIRES: return parse_life(c, value);
     case OPT_KIND: return parse_kind(c, value);
-    case OPT_ROLE:
-        c->o.code = tg_usage_error(&create_usage, "--role goes with --kind api-user, and there is no management API");
-        return false;
+    case OPT_ROLE: return parse_role(c, value);
     default: return false;
     }
+}
+
+static bool check_options(struct creating *c)
+{
+    if (!c->order.name.ptr)
+        c->o.code = tg_usage_error(&create_usage, "--name is needed: what the token is for");
+    else if (c->kind == TOKEN_PAT && c->role_given)
+        c->o.code = tg_usage_error(&create_usage, "--role goes with --kind api-user");
+    else if (c->kind == TOKEN_API_USER && c->claims->child)
+        c->o.code = tg_usage_error(&create_usage, "an API user has a role and no claims");
+    else
+        return true;
+    return false;
 }
 
 static bool read_options(struct creating *c, int argc, char **argv)
@@ -204,28 +229,7 @@ static bool read_options(struct creating *c, int argc, char **argv)
     while ((id = tg_options_next(&c->o, &value)) != TG_OPT_END)
         if (id == TG_OPT_EXIT || !take_option(c, id, value))
             return false;
-    if (tg_options_extra(&c->o, 0))
-        return false;
-    if (!c->order.name.ptr) {
-        c->o.code = tg_usage_error(&create_usage, "--name is needed: what the token is for");
-        return false;
-    }
-    return true;
-}
-
-static void tell_made(const struct creating *c, const char *id)
-{
-    struct tg_buf text = {0};
-
-    tg_buf_addf(&text, "token %s ", id);
-    if (c->order.expires_s == INT64_MAX) {
-        tg_buf_adds(&text, "never expires");
-    } else {
-        tg_buf_adds(&text, "expires ");
-        token_add_time(&text, c->order.expires_s);
-    }
-    fprintf(stderr, "%s; it is not shown again\n", tg_buf_cstr(&text));
-    tg_buf_fini(&text);
+    return !tg_options_extra(&c->o, 0) && check_options(c);
 }
 
 /* A token that nobody has seen is of no use, and would only live on. */
@@ -240,7 +244,7 @@ static int take_back(struct tg_pat_store *store, const char *id)
     return TG_EXIT_FAILURE;
 }
 
-static int create(struct creating *c)
+static int create_pat(struct creating *c)
 {
     struct tg_pat_store *store = NULL;
     struct tg_buf token = {0};
@@ -252,23 +256,27 @@ static int create(struct creating *c)
     if (code != TG_EXIT_OK)
         return code;
     c->order.claims = c->claims;
-    c->order.now_s = now_s();
-    c->order.expires_s = c->life_s == INT64_MAX ? INT64_MAX : c->order.now_s + c->life_s;
     st = tg_pat_create(store, &c->order, &token, id, &err);
-    if (st == TG_OK) {
-        tg_buf_addc(&token, '\n');
-        if (fwrite(token.data, 1, token.len, stdout) != token.len || fflush(stdout) != 0) {
-            tg_complain(TG_EXIT_FAILURE, "cannot write to standard output");
-            code = take_back(store, id);
-        } else {
-            tell_made(c, id);
-        }
-    } else {
+    if (st != TG_OK)
         code = token_store_fail(st, &err);
-    }
+    else if (!token_print(&token))
+        code = take_back(store, id);
+    else
+        token_tell_made("token", id, c->order.expires_s);
     tg_buf_wipe(&token);
     tg_pat_store_close(store);
     return code;
+}
+
+static int create(struct creating *c)
+{
+    c->order.now_s = now_s();
+    c->order.expires_s = c->life_s == INT64_MAX ? INT64_MAX : c->order.now_s + c->life_s;
+    if (c->kind == TOKEN_PAT)
+        return create_pat(c);
+    return token_users_create(c->config, &(struct tg_api_user_order){.name = c->order.name, .role = c->role,
+                                                                    .now_s = c->order.now_s,
+                                                                    .expires_s = c->order.expires_s});
 }
 
 static int cmd_create(int argc, char **argv)
@@ -284,7 +292,7 @@ static int cmd_create(int argc, char **argv)
 
 /* ---- revoke ---- */
 
-static int withdraw(const char *config, const char *id)
+static int withdraw_pat(const char *config, const char *id)
 {
     struct tg_pat_store *store = NULL;
     struct tg_buf name = {0};
@@ -306,6 +314,15 @@ static int withdraw(const char *config, const char *id)
     tg_buf_fini(&name);
     tg_pat_store_close(store);
     return code;
+}
+
+/* An id is of one kind only. */
+static int withdraw(const char *config, const char *id)
+{
+    bool found = false;
+    int code = token_users_revoke(config, id, &found);
+
+    return code != TG_EXIT_OK || found ? code : withdraw_pat(config, id);
 }
 
 static int cmd_revoke(int argc, char **argv)

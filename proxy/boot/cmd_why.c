@@ -6,6 +6,7 @@
  */
 #include "boot/commands.h"
 #include "boot/options.h"
+#include "compose.h"
 #include "why.h"
 #include <stdio.h>
 #include <unistd.h>
@@ -97,7 +98,7 @@ static bool load(struct why *w)
 {
     const char *path = tg_settings_path(w->config);
     struct tg_problems problems = {0};
-    bool ok = tg_settings_load(path, &w->settings, &problems);
+    bool ok = tg_settings_load(path, &w->settings, &problems) && compose_kept(&w->settings, &problems);
 
     tg_problems_print(&problems, true);
     tg_problems_fini(&problems);

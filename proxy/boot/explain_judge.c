@@ -19,7 +19,7 @@ bool explain_find_route(struct explain_result *r, int port, struct tg_arena *are
 
     switch (tg_routes_find(r->config->routes, q->host, port, q->canonical, arena, &r->route)) {
     case TG_ROUTE_NONE:
-        explain_stop(r, TG_REFUSE_NO_ROUTE, NULL);
+        explain_stop(r, r->config->has_source && !r->config->set ? TG_REFUSE_NOT_LOADED : TG_REFUSE_NO_ROUTE, NULL);
         return false;
     case TG_ROUTE_AMBIGUOUS:
         explain_stop(r, TG_REFUSE_PATH, "an upstream may read this path as another route's");

@@ -6,6 +6,7 @@
 #include "auth/authn.h"
 #include "auth/bound.h"
 #include "auth/introspect.h"
+#include "auth/managers.h"
 #include "auth/pat.h"
 #include "auth/revoked.h"
 #include "base/clock.h"
@@ -229,6 +230,10 @@ static void verify(const struct asking *a, struct tg_slice token)
 
     if (a->r->config->pats && tg_pat_has_prefix(token)) {
         tell_pat(a, token);
+        return;
+    }
+    if (tg_api_token_is_wellformed(token)) {
+        refuse_word(a, "api-token");
         return;
     }
     if (token_check_open(&c, token, false, a->arena))

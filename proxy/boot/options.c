@@ -23,7 +23,9 @@ static const struct {
     {"test", tg_cmd_test, "judge policies by the cases beside them"},
     {"verify", tg_cmd_verify, "check one token and name the rule it meets or breaks"},
     {"mint", tg_cmd_mint, "make a key, sign a test token"},
-    {"token", tg_cmd_token, "make, list and revoke personal access tokens"},
+    {"token", tg_cmd_token, "make, list and revoke tollgate's own tokens: personal access tokens, API users"},
+    {"audit", tg_cmd_audit, "print who changed what, and who was denied"},
+    {"bundle", tg_cmd_bundle, "build, sign and verify a signed file of policies and routes"},
     {"healthcheck", tg_cmd_healthcheck, "ask a running tollgate whether it is ready"},
 };
 

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "boot/commands.h"
+#include "store/supply.h"
 #include "watchdog.h"
 #include <signal.h>
 #include <sys/stat.h>
@@ -26,13 +27,14 @@ static uint64_t refusal_told;                            /* a hash of its words;
 
 void tg_signals_block(void)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
     sigemptyset(&watched);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         sigaddset(&watched, numbers[i]);
     sigprocmask(SIG_BLOCK, &watched, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);                            /* a limit on files is a failed write, not the end */
 }
 
 static void log_problems(const struct tg_problems *problems)
@@ -78,7 +80,7 @@ static bool reload(struct tg_server *server, const char *path, bool asked)
         refusal_told = 0;
         log_problems(&problems);
         atomic_store(&server->health.reload_at_s, tg_clock_wall_ms() / 1000);
-        tg_log(TG_LOG_INFO, "reloaded", TG_F_INT("routes", tg_routes_count(server->settings.config->routes)),
+        tg_log(TG_LOG_INFO, "reloaded", TG_F_INT("routes", tg_routes_count(server->config->routes)),
                TG_F_INT("providers", server->settings.config->providers.count));
     } else {
         tell_refusal(&problems, &err, asked);
@@ -110,7 +112,7 @@ static bool meanwhile(void *arg)
 }
 
 /* Waits for a signal at most until `until_ms`. 0: time is up. */
-static int wait_signal(int64_t until_ms)
+static int wait_any(int64_t until_ms)
 {
     for (;;) {
         int64_t now_ms, left;
@@ -129,6 +131,16 @@ static int wait_signal(int64_t until_ms)
         if (sig > 0)
             return sig;
     }
+}
+
+/* The same; policies that wait are taken meanwhile, also while draining: requests are judged to the end. */
+static int wait_signal(struct tg_server *server, int64_t until_ms)
+{
+    int sig;
+
+    while ((sig = wait_any(until_ms)) == SIGUSR2)
+        tg_server_adopt(server);
+    return sig;
 }
 
 /* ---- files the configuration names: read again when they change, without a signal ---- */
@@ -260,13 +272,13 @@ static bool drain(struct tg_server *server)
            TG_F_INT("timeout_ms", server->settings.drain_timeout_ms));
     atomic_store(&server->health.draining, true);
     for (int sig = 1; sig;) {
-        sig = wait_signal(delay_end_ms);
+        sig = wait_signal(server, delay_end_ms);
         if (stops(sig))
             return false;
     }
     tg_server_stop_accepting(server);
     while (tg_server_connections(server) > 0) {
-        if (tg_clock_mono_ms() >= end_ms || stops(wait_signal(tg_clock_mono_ms() + POLL_MS)))
+        if (tg_clock_mono_ms() >= end_ms || stops(wait_signal(server, tg_clock_mono_ms() + POLL_MS)))
             return false;
     }
     return true;
@@ -321,7 +333,7 @@ int tg_serve(struct tg_server *server, const char *path)
     begin(server);
     watch.in_force = watch.last = files_signature(server->settings.config);
     for (;;) {
-        int sig = wait_signal(tg_clock_mono_ms() + WATCH_MS);
+        int sig = wait_signal(server, tg_clock_mono_ms() + WATCH_MS);
 
         if (sig == 0)
             look_at_files(&watch, server, path);
@@ -330,6 +342,8 @@ int tg_serve(struct tg_server *server, const char *path)
         if (sig == SIGUSR1 && server->shared.access_log)
             tg_log_sink_reopen(server->shared.access_log);
         look_around(&look, server);
+        if (server->shared.supply)
+            tg_supply_look(server->shared.supply);
         refused = tg_exposure_refuses(server->exposure);
         if (refused)
             tg_log(TG_LOG_ERROR, "stopping: refuse_exposed_upstream is set, and an upstream is exposed");

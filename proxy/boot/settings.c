@@ -335,84 +335,22 @@ static void read_pats(struct loading *l)
     l->config->pats = text.enabled;
 }
 
-/* ---- routes and who may use them ---- */
-
-static void name_providers(const struct loading *l, struct tg_route *route)
-{
-    const struct tg_providers *providers = &l->config->providers;
-    const char *names[TG_PROVIDERS_MAX], *near;
-
-    for (size_t i = 0; i < providers->count; i++)
-        names[i] = tg_arena_str(l->arena, providers->items[i].name);
-    for (size_t i = 0; i < route->provider_count; i++) {
-        struct tg_slice name = route->provider_names[i];
-        const cJSON *node = tg_json_get(route->node, "identity_providers");
-        int found = tg_providers_find(providers, name);
-
-        if (found >= 0) {
-            route->providers |= UINT64_C(1) << found;
-            continue;
-        }
-        if (tg_slice_eq(name, TG_S(TG_PAT_PROVIDER))) {
-            tg_problem_at(l->problems, l->tree, node ? node : route->node, "route " TG_S_FMT ".identity_providers: "
-                          TG_PAT_PROVIDER " are off; set " TG_PAT_PROVIDER ": {enabled: true}", TG_S_ARG(route->name));
-            continue;
-        }
-        near = tg_nearest(tg_arena_str(l->arena, name), names, providers->count);
-        tg_problem_at(l->problems, l->tree, node ? node : route->node,
-                      "route " TG_S_FMT ".identity_providers: there is no identity provider \"%.*s\"%s%s%s",
-                      TG_S_ARG(route->name), name.len > 64 ? 64 : (int)name.len, name.ptr,
-                      near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-    }
-}
-
-/* An opaque token says nothing of who gave it out, and it is shown to nobody else. */
-static void check_opaque(const struct loading *l, const struct tg_route *route)
-{
-    const cJSON *node = tg_json_get(route->node, "identity_providers");
-    const struct tg_provider *first;
-
-    if (route->accept_opaque && tg_providers_of_opaque(&l->config->providers, route->providers, &first) > 1)
-        tg_problem_at(l->problems, l->tree, node ? node : route->node,
-                      "route " TG_S_FMT ": several providers take opaque tokens, and such a token does not say whose "
-                      "it is; leave one of them in identity_providers, or set accept_opaque: false",
-                      TG_S_ARG(route->name));
-    node = tg_json_get(route->node, "accept_opaque");
-    if (cJSON_IsTrue(node) && tg_providers_of_opaque(&l->config->providers, route->providers, &first) == 0)
-        tg_problem_at(l->problems, l->tree, node,
-                      "route " TG_S_FMT ".accept_opaque: none of its identity providers can be asked about such "
-                      "tokens; that is introspection: {accept_opaque: true, ...} of the provider",
-                      TG_S_ARG(route->name));
-}
+/* ---- routes, and where more of them come from ---- */
 
 static bool is_given(const cJSON *node) { return node && !cJSON_IsNull(node); }
 
 static void read_routes(struct loading *l)
 {
-    struct tg_config *c = l->config;
-    bool all_open = true;                                /* to everybody, with or without a token */
+    struct tg_set_use use = {.rules = tg_settings_rules(l->out)};
 
-    if (!is_given(l->root.routes) && !is_given(l->root.upstream)) {
+    if (!is_given(l->root.routes) && !is_given(l->root.upstream) && !use.rules) {
         tg_problem_at(
             l->problems, l->tree, l->tree->root,
             "there is nothing to forward to: neither `upstream` nor `routes` is given; the shortest that works: %s",
             example);
         return;
     }
-    if (!tg_routes_read(l->tree, l->tree->root, &c->route_defaults, l->arena, &c->routes, l->problems) || !c->routes)
-        return;
-    for (size_t i = 0; i < tg_routes_count(c->routes); i++) {
-        struct tg_route *route = tg_routes_at(c->routes, i);
-
-        name_providers(l, route);
-        check_opaque(l, route);
-        all_open = all_open && (route->public_access || route->shadow_mode);
-    }
-    settings_read_upstream_auth(l->tree, c, l->problems);
-    if (c->providers.count == 0 && !all_open)
-        tg_warning_at(l->problems, l->tree, l->tree->root,
-                      "there are no identity_providers: nobody can be authenticated, so only routes answer that are "
-                      "public or in shadow mode");
+    settings_read_routes(l->tree, use.rules ? &use : NULL, l->config, l->problems);
 }
 
 static void read_all(struct loading *l)
@@ -439,10 +377,14 @@ static void read_all(struct loading *l)
     read_claims_headers(l, &c->route_defaults.claims_headers);
     tg_providers_read(l->tree, root->providers, l->arena, &c->providers, l->problems);
     read_pats(l);
+    settings_read_sources(l->tree, root, l->out, l->problems);
     read_routes(l);
     settings_read_signing(l->tree, root, c, l->problems);
+    settings_know_signs(l->tree, c, l->problems);
     settings_read_limits(l->tree, root->rate_limits, c, l->problems);
+    settings_read_route_limits(l->tree, c, l->problems);
     settings_read_facts(l->tree, root, &l->access_log, c, l->problems);
+    settings_know_facts(root->rate_limits, c);
 }
 
 bool tg_settings_parse(const char *name, struct tg_slice text, struct tg_settings *out, struct tg_problems *problems)
@@ -530,6 +472,7 @@ enum tg_status tg_settings_read_store(const char *path, struct tg_settings_store
     read_section(&l, settings_pats, settings_pats_count, l.root.pats, TG_PAT_PROVIDER, &pats);
     out->state_dir = l.root.state_dir.ptr ? tg_slice_dup(l.root.state_dir) : NULL;
     out->pats = pats.enabled;
+    out->management = is_given(l.root.management);
     tg_tree_free(l.tree);
     tg_arena_fini(&arena);
     tg_problems_fini(&problems);
@@ -538,6 +481,7 @@ enum tg_status tg_settings_read_store(const char *path, struct tg_settings_store
 
 void tg_settings_fini(struct tg_settings *s)
 {
+    settings_sources_fini(s);
     tg_config_unref(s->config);
     *s = (struct tg_settings){0};
 }
@@ -566,5 +510,5 @@ const char *tg_settings_differs(const struct tg_settings *old, const struct tg_s
         return "state_dir";
     if (!tg_slice_eq(old->access_log_output, now->access_log_output))
         return "access_log.output";
-    return NULL;
+    return settings_sources_differ(old, now);
 }

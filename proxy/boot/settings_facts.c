@@ -161,10 +161,15 @@ void settings_read_facts(const struct tg_tree *tree, const struct root_text *roo
     const cJSON *node = tg_json_get(root->access_log, "claims");
 
     config->log_facts = text->facts;
+    config->log_claims = text->claims;
     check_claims(tree, node ? node : tree->root, &text->claims, problems);
+}
+
+void settings_know_facts(const cJSON *rate_limits, struct tg_config *config)
+{
     if (!config->routes)                                 /* there were errors */
         return;
     for (size_t i = 0; i < tg_routes_count(config->routes); i++)
-        know_reads_of(config, tg_routes_at(config->routes, i), &text->claims);
-    make_policy_set(config, root->rate_limits);
+        know_reads_of(config, tg_routes_at(config->routes, i), &config->log_claims);
+    make_policy_set(config, rate_limits);
 }

@@ -39,23 +39,33 @@ static void warn_of_no_name(const struct tg_tree *tree, const struct tg_route *r
 void settings_read_limits(const struct tg_tree *tree, const cJSON *node, struct tg_config *c,
                           struct tg_problems *problems)
 {
+    c->tiers_bad = !tg_tiers_read(tree, node, &c->arena, &c->tiers, &c->limits, problems);
+}
+
+static void read_own(const struct tg_tree *tree, const struct tg_route *route, struct tg_config *c,
+                     struct tg_problems *problems)
+{
+    struct tg_tiers *own = TG_ARENA_NEW(&c->arena, struct tg_tiers);
+
+    /* Of general ones that could not be read nothing is known: what a route says is looked at all the same. */
+    if (tg_tiers_read_route(tree, route->rate_limits, where_of(route, &c->arena), route->name, &c->tiers, &c->arena,
+                            own, problems))
+        c->route_tiers[route->index] = own;
+}
+
+void settings_read_route_limits(const struct tg_tree *tree, struct tg_config *c, struct tg_problems *problems)
+{
     size_t count = c->routes ? tg_routes_count(c->routes) : 0;
-    bool ok = tg_tiers_read(tree, node, &c->arena, &c->tiers, &c->limits, problems);
 
     for (size_t i = 0; i < count; i++) {
         const struct tg_route *route = tg_routes_at(c->routes, i);
-        struct tg_tiers *own;
 
         if (!route->rate_limits)
             continue;
-        own = TG_ARENA_NEW(&c->arena, struct tg_tiers);
         if (!c->route_tiers)
             c->route_tiers = TG_ARENA_ARRAY(&c->arena, const struct tg_tiers *, count);
-        /* Of general ones that could not be read nothing is known: what a route says is looked at all the same. */
-        if (tg_tiers_read_route(tree, route->rate_limits, where_of(route, &c->arena), route->name, &c->tiers,
-                                &c->arena, own, problems))
-            c->route_tiers[route->index] = own;
-        if (!ok || !c->route_tiers[route->index])
+        read_own(tree, route, c, problems);
+        if (c->tiers_bad || !c->route_tiers[route->index])
             continue;
         warn_of_same_name(tree, c, i, problems);
         if (count > 1)

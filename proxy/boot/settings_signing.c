@@ -87,6 +87,12 @@ void settings_read_signing(const struct tg_tree *tree, const struct root_text *r
         read_inline(&r, root->signing_key);
     else if (root->signing_key_file.ptr)
         read_file(&r, root->signing_key_file.ptr);
+}
+
+void settings_know_signs(const struct tg_tree *tree, struct tg_config *config, struct tg_problems *problems)
+{
+    struct signing_reading r = {tree, config, problems};
+
     for (size_t i = 0, count = config->routes ? tg_routes_count(config->routes) : 0; i < count; i++) {
         const struct tg_route *route = tg_routes_at(config->routes, i);
 

@@ -16,6 +16,7 @@ struct root_text {                                       /* the top of the file,
     const cJSON *upstream, *providers, *policies, *routes, *rate_limits, *claims_headers;
     const cJSON *certificates, *downstream_mtls;
     const cJSON *timeouts, *limits, *drain, *access_log, *log, *pats, *dpop;
+    const cJSON *sync, *bundle, *management, *audit;
 };
 struct certificate_text {
     struct tg_slice certificate_file, certificate_key_file;
@@ -53,24 +54,46 @@ extern const size_t settings_root_count, settings_timeouts_count, settings_limit
 void settings_read_tls(const struct tg_tree *tree, const struct root_text *root, struct tg_settings *out,
                        struct tg_problems *problems);
 
+/* ---- settings_sources.c ---- */
+/* sync, bundle, management (one of them at most) and audit; before the routes. */
+void settings_read_sources(const struct tg_tree *tree, const struct root_text *root, struct tg_settings *out,
+                           struct tg_problems *problems);
+void settings_sources_fini(struct tg_settings *s);
+const char *settings_source_name(enum tg_set_source source); /* "sync"; NULL: none */
+/* What of them a reload may not change: its name, or NULL. */
+const char *settings_sources_differ(const struct tg_settings *old, const struct tg_settings *now);
+
+/* ---- settings_routes.c ---- */
+/* The routes of the file, and of a set in `use` (may be NULL), to config->routes; the providers they name. */
+void settings_read_routes(const struct tg_tree *tree, const struct tg_set_use *use, struct tg_config *c,
+                          struct tg_problems *problems);
+/* The tree that `node` is of: the set's, or the file's. */
+const struct tg_tree *settings_tree_of(const struct tg_tree *tree, const struct tg_set *set, const cJSON *node);
+
 /* ---- settings_signing.c ---- */
-/* signing_key and signing_key_file to config->signing_pem; after the routes: whether one passes an assertion on. */
+/* signing_key and signing_key_file to config->signing_pem. */
 void settings_read_signing(const struct tg_tree *tree, const struct root_text *root, struct tg_config *config,
                            struct tg_problems *problems);
+/* After the routes: whether one passes an assertion on. */
+void settings_know_signs(const struct tg_tree *tree, struct tg_config *config, struct tg_problems *problems);
 
 /* ---- settings_upstream.c ---- */
 /* upstream_auth of every route to config->upstream_auth; after the routes. */
 void settings_read_upstream_auth(const struct tg_tree *tree, struct tg_config *c, struct tg_problems *problems);
 
 /* ---- settings_limits.c ---- */
-/* rate_limits, the general ones and those of the routes; after the routes. */
+/* rate_limits, the general ones. */
 void settings_read_limits(const struct tg_tree *tree, const cJSON *node, struct tg_config *c,
                           struct tg_problems *problems);
+/* Those of the routes; after both. */
+void settings_read_route_limits(const struct tg_tree *tree, struct tg_config *c, struct tg_problems *problems);
 
 /* ---- settings_facts.c ---- */
-/* What the access log is told to hold, after the routes and tiers were read: every route's `reads`, and policy_set. */
+/* What the access log is told to hold. */
 void settings_read_facts(const struct tg_tree *tree, const struct root_text *root, const struct access_log_text *text,
                          struct tg_config *config, struct tg_problems *problems);
+/* After the routes and tiers were read: every route's `reads`, and policy_set. `rate_limits`: the general ones. */
+void settings_know_facts(const cJSON *rate_limits, struct tg_config *config);
 
 /* ---- for printing: which section a row opens ---- */
 /* The section that `row` of `section` holds ("timeouts"), or each element of it ("routes[]"); NULL: none. */

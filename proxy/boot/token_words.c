@@ -41,6 +41,7 @@ static const struct token_word words[] = {
      false},
     {"pat-unknown", "it has the form of a personal access token, and there is none (any more): revoked, perhaps",
      false},
+    {"api-token", "it is the token of an API user, which is for the management API alone", false},
     {"pat-store", "the store of personal access tokens could not be read", true},
     /* bound to a key */
     {"bound-not", "it came under the scheme DPoP and is not bound to a key", false},

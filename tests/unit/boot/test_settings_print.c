@@ -236,7 +236,8 @@ static void schema(void **state)
     assert_true(cJSON_IsFalse(tg_json_get(root, "additionalProperties")));
     assert_non_null(tg_json_get(properties, "address"));
     assert_non_null(tg_json_get(properties, "signing_key_file"));
-    assert_null(tg_json_get(properties, "management"));
+    assert_non_null(tg_json_get(properties, "management"));
+    assert_null(tg_json_get(properties, "autocert"));
     route = tg_json_get(tg_json_get(tg_json_get(properties, "routes"), "items"), "properties");
     assert_non_null(tg_json_get(route, "prefix"));
     for (unsigned i = 0; i < 2; i++) {                   /* the same tiers in both places */
