@@ -21,6 +21,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "wire")]
 import certs  # noqa: E402
 import pages  # noqa: E402
 from test_identity import bound, dpop  # noqa: E402
+from test_sets import Publisher, policy  # noqa: E402
 from harness import (  # noqa: E402
     Case,
     TOP,
@@ -96,6 +97,11 @@ REFUSALS = [
     (505, "malformed-request", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", '"status": 505'),
 ]
 CERTIFICATES = [(403, "certificate-required", None, "missing"), (403, "certificate-invalid", "other", "invalid: ")]
+POLICIES = [  # answer, refused, path, what is configured beside the bundle, what `why` says
+    (503, "not-loaded", "/nowhere", False, "were never loaded"),
+    (503, "no-policy", "/named", False, "neither the file nor the control plane has"),
+    (503, "stale-policies", "/named", True, "was not heard for longer than max_stale"),
+]
 COUNTERS = [(503, "no-counter", r"see whether redis://127\.0\.0\.1:1 answers")]
 NOT_PROVOKED = {"none", "not-ready"}                     # a bug; the first moment
 
@@ -216,6 +222,23 @@ class Refusals(Case):
                 lines = wait_until(lambda: [x for x in gate.log() if x.get("refused") == refused], 5)
                 self.assertRegex(run("why", lines[-1]["request_id"], gate.access, "-c", gate.config_path)[1], said)
 
+    def test_policies_are_away(self):
+        p = Publisher(lives="3s")
+        self.addCleanup(p.remove)
+        named = {"name": "named", "prefix": "/named", "to": "echo:", "policies": ["a"]}
+        gate = self.start(config([named], bundle=p.settings(when_stale="deny")), ready=False)
+        for status, refused, path, published, said in POLICIES:
+            with self.subTest(refused):
+                if published:
+                    p.publish([policy("a")])
+                    self.assertTrue(wait_until(lambda: gate.metric("tollgate_policy_set_loaded") == 1))
+                    self.assertTrue(wait_until(lambda: gate.metric("tollgate_policy_set_stale") == 1))
+                self.assertStatus(ask(gate.port, target=path, fields=[bearer()]), status)
+                self.assertEqual(way_of(status, refused), "why")
+                lines = wait_until(lambda: [x for x in gate.log() if x.get("refused") == refused], 5)
+                self.assertTrue(lines, gate.log())
+                self.assertRegex(run("why", lines[-1]["request_id"], gate.access, "-c", gate.config_path)[1], said)
+
     def handshakes(self, gate, other):
         """What the list below the table says of handshakes that fail, and of plain HTTP."""
         with self.assertRaises(ssl.SSLError):
@@ -265,7 +288,7 @@ class Complete(unittest.TestCase):
         self.assertEqual(sorted(table - names), [])
 
     def test_every_row_is_provoked(self):
-        tried = [(status, refused) for status, refused, *_ in REFUSALS + CERTIFICATES + COUNTERS]
+        tried = [(status, refused) for status, refused, *_ in REFUSALS + CERTIFICATES + POLICIES + COUNTERS]
         for answers_, words, meaning, way in pages.rows(read("README.md"), "answer"):
             self.assertIn(way, ("log", "why", "verify", "check"))
             for status in answers_.split(", "):

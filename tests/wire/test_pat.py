@@ -291,7 +291,7 @@ class Command(PatCase):
             (("token", "create", "--name", "", "-c", path), 1, "the name of a token is 1 to 128 characters"),
             (create + ("--expires", "soon"), 2, "--expires is a duration from now, as in 12h or 90d, or none"),
             (create + ("--expires", "-1h"), 2, "--expires is a duration"),
-            (create + ("--kind", "api-user"), 2, "there is no management API"),
+            (create + ("--kind", "api-user", "-c", path), 78, "nobody would take the token; set management"),
             (create + ("--role", "admin"), 2, "--role goes with --kind api-user"),
             (create + ("--kind", "x"), 2, "--kind is pat"),
             (create + ("--claim", "iss=x"), 2, "the claim iss is tollgate's to say"),

@@ -15,6 +15,7 @@ import certs
 from harness import SLOW, TOP, Case, Client, ask, ask_tls, bearer, config, free_port, main, members, mint
 from harness import parallel, provider, public, run, tls_context, token, wait_until
 from test_identity import bound, dpop
+from test_sets import Publisher, policy, route
 
 COUNT = 2000 if SLOW else 10000
 CLIENTS = 4
@@ -385,7 +386,7 @@ class Refusals(Case):
                 done.add(self.told(gate, refusal, status))
         said = gate.explain()
         self.assertEqual(said["equal"], said["judged"], said)
-        done |= self.certificates() | self.no_counter()
+        done |= self.certificates() | self.no_counter() | self.no_policies()
         self.assertEqual(done, self.names(), "a refusal that is not provoked here")
 
     def test_scopes(self):
@@ -445,6 +446,23 @@ class Refusals(Case):
         self.assertNotIn("s3cret", out + gate.stderr())
         self.assertRegex(out, r"(?m)^status +503 Service Unavailable: the store of the rate limits ")
         return {self.told(gate, "no-counter", 503)}
+
+    def no_policies(self):
+        """A control plane that was never heard, that lacks a policy, and that is not heard any more."""
+        p, done = Publisher(lives="3s" if not SLOW else "9s"), set()
+        self.addCleanup(p.remove)
+        named = {"name": "named", "prefix": "/named", "to": "echo:", "policies": ["a"]}
+        cfg = config([named], bundle=p.settings(when_stale="deny", allowed_upstreams=["echo:"]))
+        gate = self.start(cfg, ready=False)
+        for refusal, path in (("not-loaded", "/set"), ("no-policy", "/named")):
+            self.assertEqual(ask(gate.port, "GET", path, [bearer()]).status, 503)
+            done.add(self.told(gate, refusal, 503))
+        p.publish([policy("a")], [route("echo:", "/set", "a")])
+        for path in ("/named", "/set"):
+            self.assertTrue(wait_until(lambda p=path: ask(gate.port, "GET", p, [bearer()]).status == 200))
+        self.assertTrue(wait_until(lambda: ask(gate.port, "GET", "/set", [bearer()]).status == 503, 8))
+        done.add(self.told(gate, "stale-policies", 503))
+        return done
 
     def certificates(self):
         done = set()
