@@ -45,11 +45,12 @@ enum tg_status tg_revocations_check(const char *file, size_t *entries, struct tg
 enum tg_status tg_revocations_restore(struct tg_revocations *r, const char *state_dir, struct tg_err *err);
 enum tg_status tg_revocations_prepare(struct tg_db *db, struct tg_err *err); /* the table brought up to date */
 /*
- * Writes an entry, or a list of them, in the caller's transaction. TG_BAD_INPUT: one is none, the sentence says which
- * and why; TG_UNAVAILABLE: there is no room for so many. *count: how many were told.
+ * Writes an entry, or a list of them, in the caller's transaction; on failure it is rolled back. TG_BAD_INPUT: one is
+ * none, the sentence says which and why; TG_LIMIT: too many of one token; TG_UNAVAILABLE: there is no room for so many.
+ * *count: how many were told.
  */
-enum tg_status tg_revocations_keep(struct tg_revocations *r, struct tg_db *db, const cJSON *told, int64_t now_s,
-                                   size_t *count, struct tg_err *err);
+enum tg_status tg_revocations_keep(struct tg_db *db, const cJSON *told, int64_t now_s, size_t *count,
+                                   struct tg_err *err);
 /* After the commit: in force from the next request of any worker on. One thread at a time. */
 void tg_revocations_tell(struct tg_revocations *r, const cJSON *told, int64_t now_s);
 

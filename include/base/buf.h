@@ -41,6 +41,10 @@ bool tg_slice_cut(struct tg_slice s, char sep, struct tg_slice *head, struct tg_
 bool tg_slice_to_u64(struct tg_slice s, uint64_t *out);
 /* A fresh NUL-terminated copy; free() it. */
 char *tg_slice_dup(struct tg_slice s);
+static inline char *tg_slice_dup_or_null(struct tg_slice s) /* NULL: it is empty */
+{
+    return s.len ? tg_slice_dup(s) : NULL;
+}
 
 /* Zeroed memory, never NULL: running out of memory ends the process. Sizes chosen by a peer are bounded before. */
 void *tg_alloc(size_t size);

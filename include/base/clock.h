@@ -16,6 +16,7 @@ void tg_clock_set_wall_ms(int64_t ms);
 /* RFC 3339 in UTC with milliseconds, "2026-11-21T10:00:00.000Z"; writes 24 characters and a NUL. */
 #define TG_TIME_TEXT 25
 void tg_clock_format(int64_t wall_ms, char out[TG_TIME_TEXT]);
+void tg_clock_add_s(struct tg_buf *out, int64_t wall_s); /* the same in whole seconds, "2026-11-21T10:00:00Z" */
 /* RFC 3339 with any offset and optional fraction. */
 bool tg_clock_parse(struct tg_slice text, int64_t *wall_ms);
 

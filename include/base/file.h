@@ -20,6 +20,12 @@ int tg_file_open(const char *path);
 ssize_t tg_file_take(int fd, void *into, size_t room, bool first, int64_t until_ms);
 /* A secret: as tg_file_read, one trailing newline (LF or CRLF) cut; empty is TG_BAD_INPUT. */
 enum tg_status tg_file_read_secret(const char *path, struct tg_buf *out, struct tg_err *err);
+/*
+ * Moves when the file does: what is behind the name, also behind symbolic links (a mounted ConfigMap is swapped by
+ * renaming a link), with its size and times. 1: nothing is there; never 0.
+ */
+uint64_t tg_file_stamp(const char *path);
+bool tg_file_is_open_to_all(const char *path);           /* everybody may read it */
 /* Writes beside, fsyncs, renames: readers see the old or the new, also after a crash. */
 enum tg_status tg_file_replace(const char *path, struct tg_slice data, unsigned mode, struct tg_err *err);
 /*

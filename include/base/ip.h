@@ -1,5 +1,5 @@
 /*
- * ip - addresses and CIDR blocks as values. An IPv4-mapped IPv6 address is the IPv4 address everywhere.
+ * ip - addresses and CIDR blocks as values, and what a host's name says of addresses by itself. An IPv4-mapped IPv6 address is the IPv4 address everywhere.
  */
 #pragma once
 #include "base/buf.h"
@@ -25,3 +25,7 @@ bool tg_ip_is_loopback(const struct tg_ip *ip);
 size_t tg_ip_format(const struct tg_ip *ip, char out[TG_IP_TEXT]); /* RFC 5952; length without the NUL */
 /* From accept() or getpeername(); family 0 for unix sockets. *port may be NULL. */
 void tg_ip_from_sockaddr(const struct sockaddr *sa, struct tg_ip *out, uint16_t *port);
+
+struct tg_slice tg_host_without_dot(struct tg_slice host); /* "example.com." is the same host */
+/* RFC 6761 §6.3: localhost and what is below it are the loopback addresses, whatever a resolver would say. */
+bool tg_host_is_localhost(struct tg_slice host);

@@ -63,6 +63,7 @@ struct tg_service {
     bool (*wants_body)(void *arg, const struct tg_service_request *request);
     struct tg_tls_server *tls;                           /* borrowed; NULL: plain */
     unsigned max_connections;                            /* more are closed at once; 0: no limit */
+    unsigned max_connections_per_address;                /* so that one client does not take them all; 0: no limit */
     int error_format;                                    /* enum tg_error_format of what the gate refuses itself */
     /* Fields for such a refusal, in `arena`; returns how many, at most TG_SERVICE_REFUSAL_FIELDS. NULL: none. */
     size_t (*refusal_fields)(void *arg, const struct tg_ip *ip, struct tg_arena *arena, struct tg_field *out);

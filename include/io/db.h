@@ -57,6 +57,7 @@ bool tg_query_row(struct tg_query *q);
 int64_t tg_query_int(struct tg_query *q, int column);
 struct tg_slice tg_query_bytes(struct tg_query *q, int column); /* text or blob; good until the next row */
 bool tg_query_is_null(struct tg_query *q, int column);
+int64_t tg_query_int_or(struct tg_query *q, int column, int64_t without); /* `without`: of NULL */
 void tg_query_again(struct tg_query *q);                 /* from its start, with what is bound anew */
 /* Frees it. TG_OK only when nothing went wrong since it was begun. */
 enum tg_status tg_query_end(struct tg_query *q, struct tg_err *err);

@@ -1,9 +1,9 @@
 /*
- * fetch - one outgoing control exchange (libcurl multi on the control thread): keys, discovery, later introspection and
- * sync.
+ * fetch - one outgoing control exchange (libcurl multi): keys, discovery, introspection, credentials, sync, bundles,
+ * webhooks.
  *
- * Caps: size, time, no redirects, http and https only, no proxy from the environment unless asked. Threads: control
- * only.
+ * Caps: size, time, no redirects, http and https only, no proxy from the environment unless asked. Threads: that of
+ * the worker it was made for (control, management).
  */
 #pragma once
 #include "base/err.h"

@@ -54,6 +54,8 @@ struct tg_tls_client_settings {
  */
 enum tg_status tg_tls_client_new(const struct tg_tls_client_settings *settings, struct tg_tls_client **out,
                                  struct tg_err *err);
+/* Whether a ca_file of the configuration can be read and holds certificates; NULL and "" are fine. */
+enum tg_status tg_tls_check_ca_file(const char *ca_file, struct tg_err *err);
 struct tg_tls_client *tg_tls_client_ref(struct tg_tls_client *c);
 void tg_tls_client_unref(struct tg_tls_client *c);       /* NULL is fine */
 /* Equal for two clients only when trust, certificate and skip_verify are the same octets: connections may be shared. */

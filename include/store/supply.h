@@ -48,6 +48,8 @@ void tg_supply_confirm(struct tg_supply *s);             /* the source was asked
 void tg_supply_fail(struct tg_supply *s, const char *why); /* it was away, or what it said is refused; told once */
 /* Of what is in force or waits; zero when there is nothing: a bundle must not go back. */
 void tg_supply_meta(struct tg_supply *s, struct tg_supply_meta *out);
+/* The highest sequence that was ever in force, also in the run that kept it: nothing goes back behind it. */
+uint64_t tg_supply_reached(struct tg_supply *s);
 
 /* ---- boot: the main thread ---- */
 /* The newest offer that waits, once: a reference; NULL: none. */

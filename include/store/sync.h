@@ -37,5 +37,4 @@ struct tg_sync;
 struct tg_sync *tg_sync_new(struct tg_worker *control, struct tg_fetcher *fetcher, const struct tg_sync_settings *s,
                             const struct tg_bearer *bearer, struct tg_supply *supply);
 void tg_sync_free(struct tg_sync *s);                    /* NULL is fine */
-void tg_sync_now(struct tg_sync *s);                     /* does not wait for the interval */
 void tg_sync_describe(struct tg_sync *s, struct tg_buf *out); /* lines for readiness */

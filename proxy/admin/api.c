@@ -33,6 +33,7 @@ struct work {                                            /* one request */
     struct api_answer answer;
     struct api_quota quota;                              /* whose fields the answer has */
     struct tg_slice challenge;                           /* empty: none */
+    bool charged;                                        /* to whom it is from */
     int64_t now_ms;
 };
 
@@ -117,6 +118,15 @@ static bool too_many(struct work *w)
     return refuse(w, 429, "too many requests; Retry-After says when there is room again");
 }
 
+bool api_charge(const struct api_request *req, const char *id, struct api_answer *out)
+{
+    struct work *w = req->work;
+
+    tg_assert(out == &w->answer);
+    w->charged = true;
+    return charge_caller(w, id) || too_many(w);
+}
+
 /* ---- who asks ---- */
 
 static void note_denied(struct work *w, const char *reason)
@@ -188,6 +198,16 @@ static void note_bare(struct work *w, const struct tg_manager *who)
 }
 
 /* A credential that is good, whose caller has requests left: into req.caller. */
+/* As on the data plane: which of the two is meant nobody knows. */
+static bool has_token_in_query(const struct work *w)
+{
+    struct tg_buf value = {0};
+    bool has = w->call->authorization_count && api_query_get(&w->req, "access_token", &value);
+
+    tg_buf_wipe(&value);
+    return has;
+}
+
 static bool authenticate(struct work *w, struct tg_manager *who)
 {
     const struct api_call *call = w->call;
@@ -198,7 +218,11 @@ static bool authenticate(struct work *w, struct tg_manager *who)
     look_at_address(w);
     if (!w->quota.admitted && !jwt)
         return too_many(w);
-    fault = tg_managers_check(w->api->managers, call->authorization, call->authorization_count, w->now_ms, who, &err);
+    if (has_token_in_query(w))
+        fault = TG_MANAGER_MALFORMED;
+    else
+        fault = tg_managers_check(w->api->managers, call->authorization, call->authorization_count, w->now_ms, who,
+                                  &err);
     if (fault != TG_MANAGER_OK)
         return refuse_credential(w, fault, &err);
     if (!charge_caller(w, who->id))
@@ -242,6 +266,12 @@ static bool is_plain_coding(struct tg_slice coding)
     return !coding.ptr || coding.len == 0 || tg_slice_eq_nocase(coding, TG_S("identity"));
 }
 
+/* Clients of the token exchange try again after whatever is not 400. */
+static unsigned status_of_wrong_type(const struct work *w)
+{
+    return w->found.endpoint->need == API_PUBLIC && w->req.view == API_V0 ? 400 : 415;
+}
+
 static bool read_body(struct work *w, cJSON **tree)
 {
     const struct api_call *call = w->call;
@@ -251,9 +281,9 @@ static bool read_body(struct work *w, cJSON **tree)
     struct tg_err err = {0};
 
     if (wanted == API_JSON && !is_json_type(call->content_type))
-        return refuse(w, 415, "the body must be sent with Content-Type: application/json");
+        return refuse(w, status_of_wrong_type(w), "the body must be sent with Content-Type: application/json");
     if (wanted != API_NO_BODY && !is_plain_coding(call->content_encoding))
-        return refuse(w, 415, "a body with a Content-Encoding is not taken");
+        return refuse(w, status_of_wrong_type(w), "a body with a Content-Encoding is not taken");
     if (call->body_too_large && wanted != API_NO_BODY)
         return refuse(w, 413, "the body is larger than 1 MiB");
     if (wanted != API_JSON)
@@ -274,11 +304,12 @@ static void start_request(struct work *w)
 {
     const struct api_call *call = w->call;
 
+    w->answer.state_dir = w->api->state_dir;
     w->req = (struct api_request){
         .view = view_of(call->path), .method_id = call->method_id, .path = call->path, .query = call->query,
         .raw_body = call->body, .if_match = call->if_match, .if_none_match = call->if_none_match,
         .signature = call->signature, .accept = call->accept, .source_ip = call->client_ip,
-        .request_id = call->request_id, .now_us = w->now_ms * 1000};
+        .request_id = call->request_id, .now_us = w->now_ms * 1000, .work = w};
     look_at_address(w);
     api_find(call->path, call->method_id, &w->found);
 }
@@ -322,10 +353,8 @@ static void run_public(struct work *w)
     cJSON_Delete(tree);
     if (w->answer.status == 401)                         /* it is known by the body's signature, and that is missing */
         w->challenge = TG_S("X-Zero-Signature realm=\"" REALM "\"");
-    if (!w->answer.caller_id[0])
+    if (!w->charged)
         charge_address(w);
-    else if (!charge_caller(w, w->answer.caller_id))
-        too_many(w);
 }
 
 static void run_guarded(struct work *w)

@@ -41,15 +41,15 @@ struct api_request {
     struct tg_slice source_ip, request_id;
     const struct tg_manager *caller;                     /* NULL: a public endpoint */
     int64_t now_us;                                      /* wall clock */
+    struct work *work;                                   /* of the dispatcher: api_charge */
 };
 struct api_answer {
     unsigned status;                                     /* 0: 200 */
     struct tg_buf body;                                  /* JSON unless content_type says otherwise */
     const char *content_type;
     struct tg_buf location, etag;                        /* empty: none; the ETag with its quotes */
-    /* A public endpoint: whom the request has proved to be from; its count is charged, not its address'. */
-    char caller_id[TG_MANAGER_ID];
     const char *scope;                                   /* of a 403: the role that would do; NULL: admin */
+    const char *state_dir;                               /* where the store is: what is said of it is for the log */
 };
 
 /* The shape of a failure. `details` may be NULL; never holds a token. Sets status and body, drops what body held. */
@@ -59,6 +59,12 @@ void api_fail(struct api_answer *out, enum api_view view, unsigned status, const
  * else 500. What is wrong with the store is logged, and 503 without a word of it.
  */
 void api_fail_of(struct api_answer *out, enum api_view view, enum tg_status st, const struct tg_err *err);
+
+/*
+ * Of a public endpoint, before it does anything: the request has proved to be from `id`, who pays for it, not its
+ * address. False: there is nothing left, which is in `out`.
+ */
+bool api_charge(const struct api_request *req, const char *id, struct api_answer *out);
 
 enum api_need { API_PUBLIC, API_READ, API_AUDIT, API_WRITE }; /* nobody; any role; all but member; admin and owner */
 enum api_body { API_NO_BODY, API_JSON, API_RAW };        /* JSON: 415 and 400 are the dispatcher's */

@@ -4,6 +4,7 @@
 #include "api.h"
 #include "base/log.h"
 #include "http/message.h"
+#include <stdio.h>
 
 static struct tg_slice lower_reason(unsigned status, char *out, size_t room)
 {
@@ -37,10 +38,13 @@ void api_fail(struct api_answer *out, enum api_view view, unsigned status, const
     tg_buf_adds(&out->body, "}\n");
 }
 
-/* Sentences of the store begin with its path, which is nobody's business. */
-static bool is_of_the_store(const struct tg_err *err)
+/* Sentences of the store begin with its path, which is nobody's business; a long one is cut in both. */
+static bool is_of_the_store(const struct api_answer *out, const struct tg_err *err)
 {
-    return strstr(tg_err_text(err), "tollgate.db: ") != NULL;
+    char path[sizeof(err->text)];
+
+    snprintf(path, sizeof(path), "%s/tollgate.db", out->state_dir ? out->state_dir : "");
+    return strncmp(tg_err_text(err), path, strlen(path)) == 0;
 }
 
 void api_fail_of(struct api_answer *out, enum api_view view, enum tg_status st, const struct tg_err *err)
@@ -50,7 +54,7 @@ void api_fail_of(struct api_answer *out, enum api_view view, enum tg_status st, 
         unsigned status;
     } map[] = {{TG_BAD_INPUT, 400}, {TG_NOT_FOUND, 404}, {TG_LIMIT, 409}, {TG_EXPIRED, 412}, {TG_DENIED, 403}};
 
-    if (st == TG_UNAVAILABLE || is_of_the_store(err)) {
+    if (st == TG_UNAVAILABLE || is_of_the_store(out, err)) {
         tg_log(TG_LOG_ERROR, "the management API cannot use its store", TG_F_STR("error", tg_err_text(err)));
         api_fail(out, view, 503, "the store cannot be used at the moment");
         return;

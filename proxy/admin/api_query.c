@@ -3,6 +3,7 @@
  */
 #include "api.h"
 #include "base/clock.h"
+#include "base/digest.h"
 
 #define PAGE_SIZE 20
 #define PAGE_SIZE_MAX 100
@@ -11,15 +12,6 @@
 #define OFFSET_MAX UINT64_C(1000000000000)
 
 /* ---- decoding ---- */
-
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 /* By way of JSON's own check of UTF-8: characters that mean something there stand for themselves no longer. */
 static bool is_text(struct tg_slice s)
@@ -47,8 +39,8 @@ bool api_decode(struct tg_slice text, bool plus, struct tg_buf *out)
         char c = text.ptr[i];
 
         if (c == '%') {
-            int high = text.len - i > 2 ? hex(text.ptr[i + 1]) : -1;
-            int low = text.len - i > 2 ? hex(text.ptr[i + 2]) : -1;
+            int high = text.len - i > 2 ? tg_hex_digit(text.ptr[i + 1]) : -1;
+            int low = text.len - i > 2 ? tg_hex_digit(text.ptr[i + 2]) : -1;
 
             if (high < 0 || low < 0)
                 return false;
@@ -157,25 +149,19 @@ void api_page_write(struct api_answer *out, struct tg_slice items, uint64_t tota
 
 /* ---- times ---- */
 
-static void add_time(struct tg_buf *out, int64_t ms, int64_t us)
+void api_add_time_us(struct tg_buf *out, int64_t us)
 {
     char text[TG_TIME_TEXT];
 
-    tg_clock_format(ms, text);                           /* "2026-11-21T10:00:00.000Z" */
-    tg_buf_addf(out, "\"%.19s", text);
-    if (us >= 0)
-        tg_buf_addf(out, ".%06lld", (long long)us);
-    tg_buf_adds(out, "Z\"");
-}
-
-void api_add_time_us(struct tg_buf *out, int64_t us)
-{
-    add_time(out, us / 1000, us % 1000000);
+    tg_clock_format(us / 1000, text);                    /* "2026-11-21T10:00:00.000Z" */
+    tg_buf_addf(out, "\"%.20s%06lldZ\"", text, (long long)(us % 1000000));
 }
 
 void api_add_time_s(struct tg_buf *out, int64_t s)
 {
-    add_time(out, s * 1000, -1);
+    tg_buf_addc(out, '"');
+    tg_clock_add_s(out, s);
+    tg_buf_addc(out, '"');
 }
 
 /* ---- entity-tags (RFC 9110 §8.8.3, §13.1) ---- */
@@ -200,13 +186,19 @@ bool api_not_modified(const struct api_request *req, struct tg_slice etag, struc
     return true;
 }
 
-/* "v7", of a single document. */
+/* "v7" of a single document, or "v7-r1763...": the revision says what else is shown with it, which is not changed. */
 static bool read_version(struct tg_slice etag, int64_t *version)
 {
-    uint64_t n;
+    struct tg_slice number, revision = {0};
+    uint64_t n, r;
 
-    if (etag.len < 4 || etag.ptr[0] != '"' || etag.ptr[1] != 'v' || etag.ptr[etag.len - 1] != '"' ||
-        !tg_slice_to_u64(tg_slice(etag.ptr + 2, etag.len - 3), &n) || n == 0 || n > INT64_MAX)
+    if (etag.len < 4 || etag.ptr[0] != '"' || etag.ptr[1] != 'v' || etag.ptr[etag.len - 1] != '"')
+        return false;
+    if (tg_slice_cut(tg_slice(etag.ptr + 2, etag.len - 3), '-', &number, &revision) &&
+        (revision.len < 2 || revision.ptr[0] != 'r' ||
+         !tg_slice_to_u64(tg_slice(revision.ptr + 1, revision.len - 1), &r)))
+        return false;
+    if (!tg_slice_to_u64(number, &n) || n == 0 || n > INT64_MAX)
         return false;
     *version = (int64_t)n;
     return true;

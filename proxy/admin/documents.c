@@ -101,15 +101,31 @@ void document_print(cJSON *object, struct tg_buf *out)
 
 /* ---- one ---- */
 
+/*
+ * "v7", and where other documents are shown too, which change without this one, "v7-r1763..." with the revision of the
+ * store. A change only asks for the version.
+ */
+static enum tg_status add_etag(struct api *api, const struct documents *kind, const struct tg_document *d,
+                               struct api_answer *out, struct tg_err *err)
+{
+    int64_t revision = 0;
+    enum tg_status st = kind->relates ? tg_catalogue_revision(api->catalogue, &revision, err) : TG_OK;
+
+    out->etag.len = 0;
+    tg_buf_addf(&out->etag, "\"v%lld", (long long)d->version);
+    if (kind->relates)
+        tg_buf_addf(&out->etag, "-r%lld", (long long)revision);
+    tg_buf_addc(&out->etag, '"');
+    return st;
+}
+
 static enum tg_status answer_with(struct api *api, const struct documents *kind, const struct tg_document *d,
                                   struct api_answer *out, struct tg_err *err)
 {
     enum tg_status st = kind->show(api, d, &out->body, err);
 
     tg_buf_addc(&out->body, '\n');
-    out->etag.len = 0;
-    tg_buf_addf(&out->etag, "\"v%lld\"", (long long)d->version);
-    return st;
+    return st == TG_OK ? add_etag(api, kind, d, out, err) : st;
 }
 
 void documents_get(struct api *api, const struct api_request *req, const struct documents *kind, struct tg_slice id,

@@ -16,6 +16,7 @@ struct documents {                                       /* one kind of document
      */
     cJSON *(*translate)(const cJSON *body, const struct tg_document *before, struct tg_err *err);
     const char *outer, *inner;                           /* NULL: the names are the same */
+    bool relates;                                        /* `show` tells of other documents too */
 };
 
 /* The organisation of the path is ours; else 404, and false. */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #define MAX_CONNECTIONS 256
+#define MAX_CONNECTIONS_PER_ADDRESS 64
 #define MAX_WAITING 128
 #define QUEUE_MS 2000                                    /* and API_PATIENCE_MS for the one that is tried */
 #define LOOK_MS 1000
@@ -375,7 +376,8 @@ enum tg_status tg_management_new(struct tg_worker *control, const char *state_di
     m->tls = s->tls ? tg_tls_server_ref(s->tls) : NULL;
     m->service = (struct tg_service){
         .begin = begin, .arg = m, .body_max = API_BODY_BYTES, .wants_body = wants_body, .tls = m->tls,
-        .max_connections = MAX_CONNECTIONS, .error_format = TG_FORMAT_ZERO, .refusal_fields = refusal_fields};
+        .max_connections = MAX_CONNECTIONS,
+        .max_connections_per_address = MAX_CONNECTIONS_PER_ADDRESS, .error_format = TG_FORMAT_ZERO, .refusal_fields = refusal_fields};
     st = tg_worker_start(0, "management", &hooks, &worker, err);
     if (st != TG_OK) {
         m->worker = NULL;

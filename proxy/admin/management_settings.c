@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "http/uri.h"
 #include "io/listener.h"
+#include "webhooks.h"
 #include <ctype.h>
-#include <sys/stat.h>
 
 #define HOUR_MS INT64_C(3600000)
 #define ID_MAX 64
@@ -210,19 +210,34 @@ static void read_names(const struct reading *r, const struct section *s)
     }
 }
 
+/* ---- webhooks ---- */
+
+static void read_webhooks(const struct reading *r, const cJSON *node)
+{
+    const struct tg_strings *list = &r->out->webhook_networks;
+    const cJSON *member = tg_json_get(node, "allowed_networks");
+    const cJSON *item = cJSON_IsArray(member) ? member->child : member;
+
+    if (!read_inner(r, "webhooks", node, tg_management_webhook_rows, tg_management_webhook_row_count, r->out))
+        return;
+    for (size_t i = 0; i < list->count; i++, item = item ? item->next : NULL)
+        if (!webhook_network_is_good(list->items[i]))
+            tg_problem_at(r->problems, r->tree, item ? item : node, "management.webhooks.allowed_networks: must be a "
+                          "network (10.0.0.0/8), an address or a host name");
+}
+
 /* ---- the hook's secret ---- */
 
 static void read_secret_file(const struct reading *r, struct tg_slice path, struct tg_slice *out)
 {
     struct tg_buf text = {0};
     struct tg_err err = {0};
-    struct stat st;
 
     if (tg_file_read_secret(path.ptr, &text, &err) == TG_OK)
         *out = tg_arena_dup(r->arena, tg_buf_slice(&text));
     else
         complain(r, "revocation_hook", err.text);
-    if (out->ptr && stat(path.ptr, &st) == 0 && (st.st_mode & S_IROTH))
+    if (out->ptr && tg_file_is_open_to_all(path.ptr))
         tg_warning_at(r->problems, r->tree, at(r, "revocation_hook"),
                       "management.revocation_hook.secret_file: everybody may read that file");
     tg_buf_wipe(&text);
@@ -277,7 +292,7 @@ bool tg_management_settings_read(const struct tg_tree *tree, const cJSON *node, 
         tg_operators_read(tree, s.operators, arena, &out->operators, problems);
     tg_set_rules_check(tree, node, "management", &out->rules, problems);
     read_inner(&r, "limits", s.limits, tg_management_limit_rows, tg_management_limit_row_count, out);
-    read_inner(&r, "webhooks", s.webhooks, tg_management_webhook_rows, tg_management_webhook_row_count, out);
+    read_webhooks(&r, s.webhooks);
     read_hook(&r, s.hook);
     return problems->errors == errors;
 }

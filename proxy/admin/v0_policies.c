@@ -31,7 +31,7 @@ static cJSON *translate(const cJSON *body, const struct tg_document *before, str
 
 static const struct documents view = {
     .kind = TG_KIND_POLICY, .word = "policy", .created = "policy.created", .updated = "policy.updated",
-    .deleted = "policy.deleted", .show = show, .translate = translate,
+    .deleted = "policy.deleted", .show = show, .translate = translate, .relates = true,
 };
 
 static void list(struct api *api, const struct api_request *req, struct api_answer *out)

@@ -25,7 +25,7 @@ static cJSON *translate(const cJSON *body, const struct tg_document *before, str
 
 static const struct documents view = {
     .kind = TG_KIND_ROUTE, .word = "route", .created = "route.created", .updated = "route.updated",
-    .deleted = "route.deleted", .show = show, .translate = translate,
+    .deleted = "route.deleted", .show = show, .translate = translate, .relates = true,
 };
 
 static void list(struct api *api, const struct api_request *req, struct api_answer *out)

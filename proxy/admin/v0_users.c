@@ -46,13 +46,12 @@ static void exchange(struct api *api, const struct api_request *req, struct api_
         return;
     }
     st = tg_managers_exchange(api->managers, token, req->now_us / 1000, &id_token, &life_s, &who, &err);
-    if (st == TG_OK) {
+    if (st == TG_OK && api_charge(req, who.id, out)) {
         known.caller = &who;
         api_note(api, &known, "auth.exchange", "success", (struct tg_slice){0});
-        memcpy(out->caller_id, who.id, sizeof out->caller_id);
         tg_buf_addf(&out->body, "{\"expiresInSeconds\":\"%lld\",\"idToken\":\"" TG_S_FMT "\"}\n", (long long)life_s,
                     TG_S_ARG(tg_buf_slice(&id_token)));
-    } else {
+    } else if (st != TG_OK) {
         refuse(api, req, st, &err, out);
     }
     tg_buf_wipe(&id_token);

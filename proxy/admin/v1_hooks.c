@@ -47,7 +47,7 @@ static bool keep(struct api *api, const struct api_request *req, const cJSON *da
 
     if (!api_change_begin(api, req, out))
         return false;
-    st = tg_revocations_keep(api->revocations, api->db, data, req->now_us / 1000000, &count, &err);
+    st = tg_revocations_keep(api->db, data, req->now_us / 1000000, &count, &err);
     if (st != TG_OK) {
         api_change_abort(api);
         api_fail_of(out, req->view, st, &err);
@@ -74,7 +74,8 @@ void hook_revocations(struct api *api, const struct api_request *req, struct api
         api_fail(out, req->view, 401, "the signature is not valid");
         return;
     }
-    snprintf(out->caller_id, sizeof(out->caller_id), "hook:revocations");
+    if (!api_charge(req, "hook:revocations", out))
+        return;
     wrong = check_envelope(req);
     if (wrong) {
         api_fail(out, req->view, 400, wrong);

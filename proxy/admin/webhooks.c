@@ -331,17 +331,19 @@ enum tg_status webhooks_enqueue(struct webhooks *w, const char *event, struct tg
                                 struct tg_err *err)
 {
     struct tg_buf body = {0};
-    uint64_t dropped = 0;
+    struct webhook_ids full;
     enum tg_status st;
 
     webhook_body(event, data, now_us / 1000000, &body);
-    st = webhook_queue_add(w->api->db, event, tg_buf_slice(&body), now_us / 1000, &dropped, err);
+    st = webhook_queue_add(w->api->db, event, tg_buf_slice(&body), now_us / 1000, &full, err);
     tg_buf_fini(&body);
-    if (st == TG_OK && dropped > 0) {
-        note_dropped(w->api->db, TG_S("*"), tg_slice_str(event), 0, "too many deliveries wait already");
-        tg_metric_add(w->results[DROPPED], 0, (int64_t)dropped);
-    }
-    return st;
+    if (st != TG_OK)
+        return st;
+    for (size_t i = 0; i < full.count; i++)
+        note_dropped(w->api->db, tg_slice_str(full.ids[i]), tg_slice_str(event), 0,
+                     "too many deliveries wait already");
+    tg_metric_add(w->results[DROPPED], 0, (int64_t)full.count);
+    return TG_OK;
 }
 
 void webhooks_cancel(struct webhooks *w, struct tg_slice id)
@@ -350,6 +352,7 @@ void webhooks_cancel(struct webhooks *w, struct tg_slice id)
         if (tg_slice_eq(tg_slice_str(f->webhook_id), id)) {
             tg_fetch_cancel(f->fetch);
             unlink_flight(f);
+            webhooks_kick(w);                            /* another may have waited for its place */
             return;
         }
 }
@@ -361,11 +364,6 @@ void webhooks_set_pace(struct webhooks *w, const int64_t *pauses_ms, size_t coun
     w->pauses_ms = pauses_ms;
     w->pause_count = count;
     w->timeout_ms = timeout_ms;
-}
-
-uint64_t webhooks_in_flight(const struct webhooks *w)
-{
-    return w->flight_count;
 }
 
 static struct tg_series *series_of(const char *result)

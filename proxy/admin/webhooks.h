@@ -49,9 +49,13 @@ struct delivery {
     int64_t tries, due_ms, made_ms;                      /* wall clock */
     struct tg_slice webhook_id, url, secret;
 };
-/* *dropped: how many webhooks had no room for it. */
+struct webhook_ids {
+    char ids[WEBHOOKS_MAX][37];
+    size_t count;
+};
+/* *full: the webhooks that had no room for it, in the order of their making. */
 enum tg_status webhook_queue_add(struct tg_db *db, const char *event, struct tg_slice body, int64_t now_ms,
-                                 uint64_t *dropped, struct tg_err *err);
+                                 struct webhook_ids *full, struct tg_err *err);
 /* The first delivery of each active webhook. */
 enum tg_status webhook_queue_heads(struct tg_db *db, void (*each)(void *arg, const struct delivery *d), void *arg,
                                    struct tg_err *err);
@@ -70,6 +74,8 @@ enum tg_status webhook_tell_tried(struct tg_db *db, int64_t webhook, int64_t now
  * the public Internet unless it is allowed; a name that resolves to one is refused when it is connected to.
  */
 enum tg_status webhook_target_check(const struct tg_strings *allowed, struct tg_slice url, struct tg_err *err);
+/* Whether an element of `allowed` is one: a network, an address, or a host name. */
+bool webhook_network_is_good(struct tg_slice text);
 /* Whether a webhook to `host` may connect to that address of it. */
 bool webhook_may_connect(const struct tg_strings *allowed, struct tg_slice host, const struct tg_ip *ip);
 bool webhook_ip_is_public(const struct tg_ip *ip);
@@ -82,7 +88,6 @@ void webhook_sign(struct tg_slice secret, struct tg_slice body, char out[WEBHOOK
 void webhook_body(const char *event, struct tg_slice data, int64_t now_s, struct tg_buf *out);
 void webhooks_set_pace(struct webhooks *w, const int64_t *pauses_ms, size_t count, int64_t timeout_ms); /* for tests */
 void webhooks_cancel(struct webhooks *w, struct tg_slice id); /* it was deleted: nothing of it is on its way */
-uint64_t webhooks_in_flight(const struct webhooks *w);
 
 /* ---- v1_hooks.c ---- */
 void hook_revocations(struct api *api, const struct api_request *req, struct api_answer *out);

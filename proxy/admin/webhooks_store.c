@@ -3,6 +3,7 @@
  */
 #include "base/digest.h"
 #include "webhooks.h"
+#include <stdio.h>
 
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)                     /* in a statement */
@@ -42,11 +43,6 @@ enum tg_status webhook_prepare(struct tg_db *db, struct tg_err *err)
 
 /* ---- webhooks ---- */
 
-static int64_t int_or(struct tg_query *q, int column, int64_t without)
-{
-    return tg_query_is_null(q, column) ? without : tg_query_int(q, column);
-}
-
 static enum tg_status count_webhooks(struct tg_db *db, uint64_t *out, struct tg_err *err)
 {
     struct tg_query *q = tg_db_query(db, "SELECT count(*) FROM webhooks");
@@ -74,7 +70,7 @@ enum tg_status webhook_list(struct tg_db *db, struct tg_slice id, uint64_t limit
         struct webhook w = {
             .n = tg_query_int(q, 0), .id = tg_query_bytes(q, 1), .url = tg_query_bytes(q, 2),
             .events = tg_query_bytes(q, 3), .active = tg_query_int(q, 4) != 0, .created_s = tg_query_int(q, 5),
-            .updated_s = tg_query_int(q, 6), .last_s = int_or(q, 7, -1), .last_status = int_or(q, 8, -1),
+            .updated_s = tg_query_int(q, 6), .last_s = tg_query_int_or(q, 7, -1), .last_status = tg_query_int_or(q, 8, -1),
             .pending = (uint64_t)tg_query_int(q, 9),
         };
 
@@ -179,22 +175,25 @@ static enum tg_status add_one(struct tg_db *db, int64_t webhook, const struct de
 }
 
 enum tg_status webhook_queue_add(struct tg_db *db, const char *event, struct tg_slice body, int64_t now_ms,
-                                 uint64_t *dropped, struct tg_err *err)
+                                 struct webhook_ids *full, struct tg_err *err)
 {
     struct tg_query *q = tg_db_query(
         db, "SELECT n, (SELECT count(*) < " TEXT(WEBHOOK_QUEUE) " AND total(length(body)) < ?2 "
-            "FROM webhook_queue WHERE webhook = webhooks.n) FROM webhooks WHERE active AND EXISTS "
-            "(SELECT 1 FROM json_each(webhooks.events) WHERE value = '*' OR value = ?1)");
+            "FROM webhook_queue WHERE webhook = webhooks.n), id FROM webhooks WHERE active AND EXISTS "
+            "(SELECT 1 FROM json_each(webhooks.events) WHERE value = '*' OR value = ?1) ORDER BY n");
     struct delivery d = {.event = tg_slice_str(event), .body = body, .made_ms = now_ms};
     enum tg_status st = TG_OK, ended;
 
     tg_query_bind_text(q, 1, d.event);
     tg_query_bind_int(q, 2, WEBHOOK_QUEUE_BYTES);
+    full->count = 0;
     while (st == TG_OK && tg_query_row(q)) {
+        struct tg_slice id = tg_query_bytes(q, 2);
+
         if (tg_query_int(q, 1))
             st = add_one(db, tg_query_int(q, 0), &d, err);
-        else
-            ++*dropped;
+        else if (full->count < WEBHOOKS_MAX)
+            snprintf(full->ids[full->count++], sizeof(full->ids[0]), TG_S_FMT, TG_S_ARG(id));
     }
     ended = tg_query_end(q, st == TG_OK ? err : NULL);
     return st != TG_OK ? st : ended;

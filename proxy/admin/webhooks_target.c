@@ -9,13 +9,15 @@
 #include "io/fetch.h"
 #include "webhooks.h"
 
-/* The special-purpose registries of IANA (RFC 6890), multicast, and all that has an IPv4 address inside. */
+/*
+ * The special-purpose registries of IANA (RFC 6890), multicast, and all that has an IPv4 address inside. Of IPv6 only
+ * 2000::/3 is the Internet's.
+ */
 static const char *const special[] = {
     "0.0.0.0/8",       "10.0.0.0/8",     "100.64.0.0/10",  "127.0.0.0/8",     "169.254.0.0/16", "172.16.0.0/12",
     "192.0.0.0/24",    "192.0.2.0/24",   "192.88.99.0/24", "192.168.0.0/16",  "198.18.0.0/15",  "198.51.100.0/24",
-    "203.0.113.0/24",  "224.0.0.0/4",    "240.0.0.0/4",    "::/96",           "64:ff9b::/96",   "64:ff9b:1::/48",
-    "100::/64",        "2001::/23",      "2001:db8::/32",  "2002::/16",       "3fff::/20",      "5f00::/16",
-    "fc00::/7",        "fe80::/9",       "ff00::/8",
+    "203.0.113.0/24",  "224.0.0.0/4",    "240.0.0.0/4",    "::/3",            "4000::/2",       "8000::/1",
+    "2001::/23",       "2001:db8::/32",  "2002::/16",      "3fff::/20",
 };
 
 bool webhook_ip_is_public(const struct tg_ip *ip)
@@ -40,17 +42,34 @@ static bool is_in_networks(const struct tg_strings *allowed, const struct tg_ip 
     return false;
 }
 
-static struct tg_slice without_dot(struct tg_slice host)
-{
-    return tg_slice_ends_with(host, TG_S(".")) ? tg_slice(host.ptr, host.len - 1) : host;
-}
-
 static bool is_named(const struct tg_strings *allowed, struct tg_slice host)
 {
     for (size_t i = 0; i < allowed->count; i++)
-        if (tg_slice_eq_nocase(without_dot(host), without_dot(allowed->items[i])))
+        if (tg_slice_eq_nocase(tg_host_without_dot(host), tg_host_without_dot(allowed->items[i])))
             return true;
     return false;
+}
+
+/* As is_named and is_in_networks read it; a network with a mistake in it would only be a name that nobody has. */
+bool webhook_network_is_good(struct tg_slice text)
+{
+    struct tg_slice name = tg_host_without_dot(text);
+    struct tg_cidr net;
+    bool letter = false;
+
+    if (tg_cidr_parse(text, &net))
+        return true;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool alpha = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+
+        if (!alpha && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.')
+            return false;
+        if (c == '.' && (i == 0 || name.ptr[i - 1] == '.'))
+            return false;
+        letter = c == '.' ? false : letter || alpha;     /* in the last label, or it would be an address */
+    }
+    return letter;
 }
 
 bool webhook_may_connect(const struct tg_strings *allowed, struct tg_slice host, const struct tg_ip *ip)
@@ -66,7 +85,7 @@ bool webhook_may_connect(const struct tg_strings *allowed, struct tg_slice host,
  */
 static bool ends_in_number(struct tg_slice host)
 {
-    struct tg_slice name = without_dot(host), label = name;
+    struct tg_slice name = tg_host_without_dot(host), label = name;
 
     for (size_t i = 0; i < name.len; i++)
         if (name.ptr[i] == '.')
@@ -79,19 +98,10 @@ static bool ends_in_number(struct tg_slice host)
     return label.len > 0;
 }
 
-/* RFC 6761 §6.3: loopback, whatever a resolver would say. */
-static bool is_localhost(struct tg_slice host)
-{
-    struct tg_slice name = without_dot(host);
-
-    return tg_slice_eq_nocase(name, TG_S("localhost")) ||
-           (name.len > 10 && tg_slice_eq_nocase(tg_slice(name.ptr + name.len - 10, 10), TG_S(".localhost")));
-}
-
 static enum tg_status check_host(const struct tg_strings *allowed, const struct tg_url *url, struct tg_err *err)
 {
     static const struct tg_ip loopback = {.family = 4, .bytes = {127, 0, 0, 1}};
-    bool literal, known, localhost = is_localhost(url->host);
+    bool literal, known, localhost = tg_host_is_localhost(url->host);
     struct tg_ip ip = loopback;
 
     literal = tg_ip_parse(url->host, &ip);

@@ -4,6 +4,7 @@
  */
 #include "authorization.h"
 #include "auth/authn.h"
+#include "base/digest.h"
 
 static bool is_alnum(char c)
 {
@@ -34,15 +35,6 @@ static bool is_b64token(struct tg_slice s)
     return i == s.len;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Whether `name`, with its escapes taken for what they mean, is `want`: an upstream would read it so. */
 static bool is_name(struct tg_slice name, struct tg_slice want)
 {
@@ -51,8 +43,8 @@ static bool is_name(struct tg_slice name, struct tg_slice want)
     while (i < name.len && n < want.len) {
         char c = name.ptr[i++];
 
-        if (c == '%' && i + 1 < name.len && hex_digit(name.ptr[i]) >= 0 && hex_digit(name.ptr[i + 1]) >= 0) {
-            c = (char)(hex_digit(name.ptr[i]) * 16 + hex_digit(name.ptr[i + 1]));
+        if (c == '%' && i + 1 < name.len && tg_hex_digit(name.ptr[i]) >= 0 && tg_hex_digit(name.ptr[i + 1]) >= 0) {
+            c = (char)(tg_hex_digit(name.ptr[i]) * 16 + tg_hex_digit(name.ptr[i + 1]));
             i += 2;
         }
         if (c != want.ptr[n++])

@@ -3,9 +3,9 @@
  * settings that a table cannot say.
  */
 #include "credential_internal.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "io/tls.h"
-#include <sys/stat.h>
 
 struct section {                                         /* as the settings table fills it */
     struct tg_slice token_file, token_url, issuer, client_id, client_secret_file, private_key_file, key_id;
@@ -68,9 +68,8 @@ static struct tg_slice keep(const struct tg_section *r, struct tg_slice s)
 static void warn_readable(const struct tg_section *r, const char *setting, struct tg_slice path)
 {
     const cJSON *node = tg_json_get(r->node, setting);
-    struct stat st;
 
-    if (path.len && stat(tg_arena_str(r->arena, path), &st) == 0 && (st.st_mode & S_IROTH))
+    if (path.len && tg_file_is_open_to_all(tg_arena_str(r->arena, path)))
         tg_warning_at(r->problems, r->tree, node ? node : r->node, "%s.%s: everybody may read that file",
                       r->where, setting);
 }
@@ -106,13 +105,10 @@ static void check_url(const struct tg_section *r, const char *setting, struct tg
 
 static void check_ca_file(const struct tg_section *r, struct tg_slice file)
 {
-    struct tg_tls_client_settings trust = {.ca_file = file.ptr};
-    struct tg_tls_client *client = NULL;
     struct tg_err err;
 
-    if (file.len && tg_tls_client_new(&trust, &client, &err) != TG_OK)
+    if (tg_tls_check_ca_file(file.ptr, &err) != TG_OK)
         tg_section_problem(r, "ca_file", tg_err_text(&err));
-    tg_tls_client_unref(client);
 }
 
 static struct tg_slice join_scopes(const struct tg_section *r, const struct tg_strings *scopes)

@@ -33,13 +33,13 @@ struct tg_endpoint *tg_endpoint_new(struct tg_fetcher *fetcher, const struct tg_
     struct tg_endpoint *e = TG_NEW(struct tg_endpoint);
 
     e->fetcher = fetcher;
-    e->url = tg_dup_or_null(settings->url);
+    e->url = tg_slice_dup_or_null(settings->url);
     e->document = e->url ? NULL : tg_discovery_url(settings->issuer);
     e->issuer = tg_slice_dup(settings->issuer);
     e->member = tg_slice_dup(tg_slice_str(settings->member));
-    e->ca_file = tg_dup_or_null(settings->ca_file);
-    e->token_file = tg_dup_or_null(settings->token_file);
-    e->proxy = tg_dup_or_null(settings->proxy);
+    e->ca_file = tg_slice_dup_or_null(settings->ca_file);
+    e->token_file = tg_slice_dup_or_null(settings->token_file);
+    e->proxy = tg_slice_dup_or_null(settings->proxy);
     e->allow_http = settings->allow_http;
     e->timeout_ms = settings->timeout_ms;
     e->last = &e->waiters;

@@ -12,22 +12,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* ---- whatever is asked of others from the control thread ---- */
-
-/* Many sidecars start together: up to a tenth earlier, so that they do not ask together for ever. */
-static inline int64_t tg_with_jitter(int64_t ms)
-{
-    uint32_t dice;
-
-    tg_random(&dice, sizeof(dice));
-    return ms - (ms / 10) * (int64_t)(dice % 1024) / 1024;
-}
-
-static inline char *tg_dup_or_null(struct tg_slice s)    /* NULL: it is empty */
-{
-    return s.len ? tg_slice_dup(s) : NULL;
-}
-
 /* ---- providers.c, provider_keys.c ---- */
 
 struct tg_provider_section {                             /* as the settings table fills it */

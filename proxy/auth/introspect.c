@@ -159,8 +159,8 @@ static struct tg_introspection *make(struct tg_introspector *x, const struct tg_
     i->negative_ttl_ms = p->introspection->negative_ttl_ms;
     i->timeout_ms = p->introspection->timeout_ms;
     i->endpoint = endpoint_of(x, p);
-    i->ca_file = tg_dup_or_null(p->ca_file);
-    i->proxy = tg_dup_or_null(p->proxy);
+    i->ca_file = tg_slice_dup_or_null(p->ca_file);
+    i->proxy = tg_slice_dup_or_null(p->proxy);
     i->queue_last = &i->queue;
     i->logged_ms = i->rejected_ms = INT64_MIN;
     make_series(i);

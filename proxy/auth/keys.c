@@ -104,8 +104,8 @@ static void adopt(struct tg_keys *keys, struct tg_key_source *s, const struct tg
     free(s->token_file);
     free(s->proxy);
     free(s->state_file);
-    s->token_file = tg_dup_or_null(p->token_file);
-    s->proxy = tg_dup_or_null(p->proxy);
+    s->token_file = tg_slice_dup_or_null(p->token_file);
+    s->proxy = tg_slice_dup_or_null(p->proxy);
     s->state_file = keys->state_dir ? tg_key_file_name(keys->state_dir, s->issuer) : NULL;
     s->allow_http = p->allow_http;
     s->max_stale_ms = p->max_stale_ms;
@@ -152,7 +152,7 @@ void tg_keys_bind(struct tg_keys *keys, struct tg_providers *providers)
             continue;
         issuer = tg_slice_dup(p->issuer);
         url = url_of(p);
-        ca_file = tg_dup_or_null(p->ca_file);
+        ca_file = tg_slice_dup_or_null(p->ca_file);
         s = find(keys, issuer, url, ca_file);
         p->release = tg_key_source_unref;
         if (s) {

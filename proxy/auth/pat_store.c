@@ -359,11 +359,6 @@ enum tg_status tg_pat_revoke(struct tg_pat_store *store, struct tg_slice id, int
 
 /* ---- the list ---- */
 
-static int64_t int_or(struct tg_query *q, int column, int64_t without)
-{
-    return tg_query_is_null(q, column) ? without : tg_query_int(q, column);
-}
-
 enum tg_status tg_pat_list(struct tg_pat_store *store, void (*each)(void *arg, const struct tg_pat_row *row), void *arg,
                            struct tg_err *err)
 {
@@ -373,8 +368,8 @@ enum tg_status tg_pat_list(struct tg_pat_store *store, void (*each)(void *arg, c
     while (tg_query_row(q)) {
         struct tg_pat_row row = {
             .id = tg_query_bytes(q, 0), .name = tg_query_bytes(q, 1), .sub = tg_query_bytes(q, 2),
-            .claims = tg_query_bytes(q, 3), .created_s = tg_query_int(q, 4), .expires_s = int_or(q, 5, INT64_MAX),
-            .used_s = int_or(q, 6, -1), .revoked_s = int_or(q, 7, -1),
+            .claims = tg_query_bytes(q, 3), .created_s = tg_query_int(q, 4), .expires_s = tg_query_int_or(q, 5, INT64_MAX),
+            .used_s = tg_query_int_or(q, 6, -1), .revoked_s = tg_query_int_or(q, 7, -1),
         };
 
         each(arg, &row);

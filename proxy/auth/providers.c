@@ -123,14 +123,11 @@ static void check_url(const struct tg_provider_reading *r, const char *setting, 
 /* Read as TLS reads it: a key, or a certificate in another form than PEM, is found before the first fetch. */
 static void check_ca_file(const struct tg_provider_reading *r, const struct tg_provider *p)
 {
-    struct tg_tls_client_settings trust = {.ca_file = tg_arena_str(r->arena, p->ca_file)};
-    struct tg_tls_client *client = NULL;
     struct tg_err err;
 
-    if (tg_tls_client_new(&trust, &client, &err) != TG_OK)
+    if (tg_tls_check_ca_file(tg_arena_str(r->arena, p->ca_file), &err) != TG_OK)
         tg_problem_at(r->problems, r->tree, at(r, "ca_file"), TG_S_FMT ".ca_file: %s", TG_S_ARG(r->where),
                       tg_err_text(&err));
-    tg_tls_client_unref(client);
 }
 
 static void check_remote(const struct tg_provider_reading *r, const struct tg_provider *p)

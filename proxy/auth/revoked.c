@@ -6,14 +6,13 @@
  */
 #include "auth/revoked.h"
 #include "base/clock.h"
-#include "base/hash.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "revoked_set.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define LOOK_MS 1000
@@ -85,24 +84,6 @@ static void measure(struct tg_revocations *r)
 }
 
 /* ---- one look ---- */
-
-static uint64_t nanoseconds(const struct timespec *t)
-{
-    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
-}
-
-/* Of whatever is behind the name, also behind symbolic links, as Kubernetes swaps them; 1: nothing is. */
-static uint64_t signature_of(const char *file)
-{
-    struct stat st;
-    uint64_t sum;
-
-    if (stat(file, &st) != 0)
-        return 1;
-    sum = tg_hash2((uint64_t)st.st_dev, (uint64_t)st.st_ino);
-    sum = tg_hash2(tg_hash2(sum, nanoseconds(&st.st_mtim)), nanoseconds(&st.st_ctim));
-    return tg_hash2(sum, (uint64_t)st.st_size);
-}
 
 /* Takes over the set; NULL: none. */
 static void publish(struct tg_revocations *r, struct tg_revoked_set *set)
@@ -187,7 +168,7 @@ static void read_again(struct tg_revocations *r, uint64_t signature, bool rested
 
 static void look(struct tg_revocations *r)
 {
-    uint64_t now = signature_of(r->file);
+    uint64_t now = tg_file_stamp(r->file);
     bool rested = now == r->last;
 
     r->last = now;
@@ -292,7 +273,7 @@ static enum tg_status read_first(const char *file, struct tg_revoked_feed *feed,
 
         if (i > 0)
             nanosleep(&pause, NULL);
-        *signature = signature_of(file);
+        *signature = tg_file_stamp(file);
         st = tg_revoked_read(file, &nothing, tg_clock_wall_ms() / 1000, feed, err);
         if (st != TG_OK || feed->ended)
             return st;
@@ -339,7 +320,7 @@ enum tg_status tg_revocations_read(struct tg_revocations *r, struct tg_slice fil
     struct tg_revocations_next *next = TG_NEW(struct tg_revocations_next);
     enum tg_status st = TG_OK;
 
-    next->file = file.len ? tg_slice_dup(file) : NULL;
+    next->file = tg_slice_dup_or_null(file);
     pthread_mutex_lock(&r->reading);
     next->same = next->file ? r->file && strcmp(next->file, r->file) == 0 : !r->file;
     if (next->file && !next->same)

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#define TOLD_OF_ONE 100                                  /* that do not cover one another; far less than a set takes */
+
 static const char *const steps[] = {
     "CREATE TABLE told_revocations ("
     "  n INTEGER PRIMARY KEY,"
@@ -129,60 +131,113 @@ static enum tg_status delete_past(struct tg_db *db, int64_t now_s, struct tg_err
     return tg_query_end(q, err);
 }
 
-static void insert(struct tg_query *q, const struct tg_revoked_entry *e, int64_t now_s)
+/* Other processes may have told, too, so those in force here are not what counts. */
+static enum tg_status check_room(struct tg_db *db, size_t more, struct tg_err *err)
 {
-    tg_query_bind_text(q, 1, e->issuer);
-    tg_query_bind_int(q, 2, e->kind);
-    tg_query_bind_text(q, 3, e->text);
-    tg_query_bind_int(q, 4, e->not_before_s);
-    tg_query_bind_int(q, 5, e->until_s);
-    tg_query_bind_int(q, 6, now_s);
-    tg_query_row(q);
-}
+    struct tg_query *q = tg_db_query(db, "SELECT count(*) FROM told_revocations");
+    size_t known = tg_query_row(q) ? (size_t)tg_query_int(q, 0) : 0;
+    enum tg_status st = tg_query_end(q, err);
 
-/* Where there are so few in force that they fit, nobody counts those in the table. */
-static enum tg_status check_room(struct tg_revocations *r, struct tg_db *db, size_t more, struct tg_err *err)
-{
-    const struct tg_revoked_set *in_force = tg_revocations_told(r);
-    size_t known = in_force ? tg_revoked_set_count(in_force) : 0;
-    struct tg_query *q;
-    enum tg_status st;
-
-    if (known + more <= TG_REVOCATIONS_TOLD)
-        return TG_OK;
-    q = tg_db_query(db, "SELECT count(*) FROM told_revocations");
-    if (tg_query_row(q))
-        known = (size_t)tg_query_int(q, 0);
-    st = tg_query_end(q, err);
     if (st == TG_OK && known + more > TG_REVOCATIONS_TOLD)
         return tg_fail(err, TG_UNAVAILABLE, "there is room for %d revocations that were told", TG_REVOCATIONS_TOLD);
     return st;
 }
 
-enum tg_status tg_revocations_keep(struct tg_revocations *r, struct tg_db *db, const cJSON *told, int64_t now_s,
-                                   size_t *count, struct tg_err *err)
+#define OF_ONE "issuer = ?1 AND kind = ?2 AND text = ?3"
+
+/* The statements for one entry. */
+struct keeping {
+    struct tg_query *insert, *remove, *count;
+};
+
+static void begin(struct keeping *k, struct tg_db *db)
 {
-    bool list = cJSON_IsArray(told);
+    k->insert = tg_db_query(
+        db, "INSERT INTO told_revocations (issuer, kind, text, not_before_s, until_s, told_s) "
+            "SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS "
+            "(SELECT 1 FROM told_revocations WHERE " OF_ONE " AND not_before_s >= ?4 AND until_s >= ?5) RETURNING n");
+    k->remove = tg_db_query(db, "DELETE FROM told_revocations WHERE " OF_ONE
+                            " AND not_before_s <= ?4 AND until_s <= ?5 AND n <> ?6");
+    k->count = tg_db_query(db, "SELECT count(*) FROM told_revocations WHERE " OF_ONE);
+}
+
+static enum tg_status end(struct keeping *k, struct tg_err *err)
+{
+    struct tg_query *all[] = {k->insert, k->remove, k->count};
+    enum tg_status st = TG_OK;
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        enum tg_status ended = tg_query_end(all[i], st == TG_OK ? err : NULL);
+
+        st = st == TG_OK ? ended : st;
+    }
+    return st;
+}
+
+static void bind(struct tg_query *q, const struct tg_revoked_entry *e)
+{
+    tg_query_again(q);
+    tg_query_bind_text(q, 1, e->issuer);
+    tg_query_bind_int(q, 2, e->kind);
+    tg_query_bind_text(q, 3, e->text);
+}
+
+/*
+ * As the set does it: one that another covers is not kept, and takes the place of those it covers; who is logged out
+ * each minute is one row. False: there are too many that do not cover one another, which the set would not take.
+ */
+static bool keep(struct keeping *k, const struct tg_revoked_entry *e, int64_t now_s)
+{
+    int64_t n;
+
+    bind(k->insert, e);
+    tg_query_bind_int(k->insert, 4, e->not_before_s);
+    tg_query_bind_int(k->insert, 5, e->until_s);
+    tg_query_bind_int(k->insert, 6, now_s);
+    if (!tg_query_row(k->insert))
+        return true;
+    n = tg_query_int(k->insert, 0);
+    bind(k->remove, e);
+    tg_query_bind_int(k->remove, 4, e->not_before_s);
+    tg_query_bind_int(k->remove, 5, e->until_s);
+    tg_query_bind_int(k->remove, 6, n);
+    tg_query_row(k->remove);
+    bind(k->count, e);
+    return !tg_query_row(k->count) || tg_query_int(k->count, 0) <= TOLD_OF_ONE;
+}
+
+static enum tg_status keep_all(struct tg_db *db, const cJSON *told, int64_t now_s, struct tg_err *err)
+{
+    bool list = cJSON_IsArray(told), room = true;
+    struct keeping k;
+    enum tg_status st;
+
+    begin(&k, db);
+    for (const cJSON *one = entry_at(told, 0); one && room; one = list ? one->next : NULL) {
+        struct tg_revoked_entry e;
+
+        tg_assert(!tg_revoked_entry_read(one, &e));
+        room = keep(&k, &e, now_s);
+    }
+    st = end(&k, err);
+    if (st == TG_OK && !room)
+        return tg_fail(err, TG_LIMIT, "more than %d entries of one token or subject, none of which covers another",
+                       TOLD_OF_ONE);
+    return st;
+}
+
+enum tg_status tg_revocations_keep(struct tg_db *db, const cJSON *told, int64_t now_s, size_t *count,
+                                   struct tg_err *err)
+{
     size_t told_now = 0;
     enum tg_status st = check_all(told, &told_now, err);
-    struct tg_query *q;
 
     if (st == TG_OK)
         st = delete_past(db, now_s, err);
     if (st == TG_OK)
-        st = check_room(r, db, told_now, err);
-    if (st != TG_OK)
-        return st;
-    q = tg_db_query(db, "INSERT OR IGNORE INTO told_revocations (issuer, kind, text, not_before_s, until_s, told_s) "
-                    "VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
-    for (const cJSON *one = entry_at(told, 0); one; one = list ? one->next : NULL) {
-        struct tg_revoked_entry e;
-
-        tg_assert(!tg_revoked_entry_read(one, &e));
-        tg_query_again(q);
-        insert(q, &e, now_s);
-    }
-    st = tg_query_end(q, err);
+        st = check_room(db, told_now, err);
+    if (st == TG_OK)
+        st = keep_all(db, told, now_s, err);
     if (st == TG_OK)
         *count = told_now;
     return st;

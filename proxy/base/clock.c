@@ -90,6 +90,14 @@ void tg_clock_format(int64_t wall_ms, char out[TG_TIME_TEXT])
     put(out + 20, 3, of_day % 1000);
 }
 
+void tg_clock_add_s(struct tg_buf *out, int64_t wall_s)
+{
+    char text[TG_TIME_TEXT];
+
+    tg_clock_format(wall_s < FIRST_MS / 1000 ? FIRST_MS : wall_s > LAST_MS / 1000 ? LAST_MS : wall_s * 1000, text);
+    tg_buf_addf(out, "%.19sZ", text);
+}
+
 /* Exactly `digits` digits at the start of *s, then `after` (NUL: nothing); moves *s behind them. */
 static bool take(struct tg_slice *s, size_t digits, char after, int64_t *out)
 {

@@ -79,6 +79,14 @@ void tg_random(void *out, size_t len)
     }
 }
 
+int64_t tg_with_jitter(int64_t ms)
+{
+    uint32_t dice;
+
+    tg_random(&dice, sizeof(dice));
+    return ms - (ms / 10) * (int64_t)(dice % 1024) / 1024;
+}
+
 void tg_uuid(char out[37])
 {
     static const char hex[] = "0123456789abcdef";
@@ -223,4 +231,13 @@ void tg_hex(const uint8_t *in, size_t len, char *out)
         *out++ = hex[in[i] & 15];
     }
     *out = '\0';
+}
+
+int tg_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }

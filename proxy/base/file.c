@@ -3,6 +3,7 @@
  */
 #include "base/file.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -199,4 +200,28 @@ char *tg_file_beside(const char *base_file, const char *path)
     tg_buf_adds(&joined, path);
     tg_buf_cstr(&joined);
     return joined.data;
+}
+
+static uint64_t nanoseconds(const struct timespec *t)
+{
+    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
+}
+
+uint64_t tg_file_stamp(const char *path)
+{
+    struct stat st;
+    uint64_t sum;
+
+    if (stat(path, &st) != 0)
+        return 1;
+    sum = tg_hash2((uint64_t)st.st_dev, (uint64_t)st.st_ino);
+    sum = tg_hash2(tg_hash2(sum, nanoseconds(&st.st_mtim)), nanoseconds(&st.st_ctim));
+    return tg_hash2(sum, (uint64_t)st.st_size) | 2;
+}
+
+bool tg_file_is_open_to_all(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && (st.st_mode & S_IROTH);
 }

@@ -167,3 +167,18 @@ void tg_ip_from_sockaddr(const struct sockaddr *sa, struct tg_ip *out, uint16_t 
     if (port)
         *port = ntohs(net_port);
 }
+
+struct tg_slice tg_host_without_dot(struct tg_slice host)
+{
+    return host.len > 1 && host.ptr[host.len - 1] == '.' ? tg_slice(host.ptr, host.len - 1) : host;
+}
+
+bool tg_host_is_localhost(struct tg_slice host)
+{
+    static const struct tg_slice name = TG_S_INIT("localhost");
+
+    host = tg_host_without_dot(host);
+    if (host.len > name.len && host.ptr[host.len - name.len - 1] == '.')
+        host = tg_slice(host.ptr + host.len - name.len, name.len);
+    return tg_slice_eq_nocase(host, name);
+}

@@ -3,7 +3,7 @@
  *
  * A series is a number: the index of its first value. Each cell (worker) has a table of blocks of values, allocated
  * when the worker first adds there and never moved, so that adding needs no lock and no line is shared between workers.
- * The mutex guards making and rendering only.
+ * The mutex guards making and rendering only. Numbers of series that are gone are given out again, with zeros.
  */
 #include "base/metric.h"
 #include "base/err.h"
@@ -16,11 +16,15 @@
 
 #define BLOCK_VALUES 512                                 /* 4 KiB */
 #define BLOCKS 4096
+#define SPARE_VALUES (64 * BLOCK_VALUES)                 /* kept for one series a family, when all others are given out */
 #define BOUNDS 13
+#define MAX_LABELS 8
 #define HISTOGRAM_VALUES (BOUNDS + 2)                    /* the buckets, +Inf, and the sum in microseconds */
 
 struct tg_series {
     struct tg_metric *family;
+    struct tg_metric_group *group;                       /* NULL: it lasts */
+    struct tg_series *next;                              /* of its group; or of those that are free */
     unsigned first;                                      /* number of its first value */
     char *labels;                                        /* a="1",b="2" */
     _Atomic bool is_float;                               /* bits holds a double that stands for the value */
@@ -32,6 +36,11 @@ struct tg_metric {
     enum tg_metric_kind kind;
     char *name, *help, *labels;
     struct tg_map *series;                               /* by labels */
+};
+struct tg_metric_group {
+    unsigned refs;
+    char *name;
+    struct tg_series *series;
 };
 struct block {
     _Alignas(64) _Atomic int64_t values[BLOCK_VALUES];
@@ -48,7 +57,10 @@ static const struct {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct tg_map *families;                          /* by name */
+static struct tg_map *groups;                            /* by name */
 static unsigned next_value;
+static struct tg_series *free_values, *free_histograms;  /* they have their numbers */
+static _Atomic unsigned cells_used;                      /* from 0; the others have no blocks */
 static struct block *_Atomic cells[TG_METRIC_CELLS][BLOCKS];
 
 static unsigned value_count(enum tg_metric_kind kind)
@@ -99,29 +111,96 @@ static void add_labels(struct tg_buf *out, const char *names, const struct tg_sl
     }
 }
 
-/* The caller holds the lock. */
-static struct tg_series *series_of(struct tg_metric *family, const struct tg_slice *values)
+/* ---- series: the caller holds the lock ---- */
+
+static struct tg_series **free_list(enum tg_metric_kind kind)
 {
-    struct tg_buf text = {0};
-    struct tg_series *s;
+    return kind == TG_HISTOGRAM ? &free_histograms : &free_values;
+}
+
+/* With numbers of its own; NULL: none are left below `end`. */
+static struct tg_series *new_series(struct tg_metric *family, unsigned end)
+{
+    struct tg_series **spare = free_list(family->kind), *s = *spare;
     unsigned n = value_count(family->kind);
 
-    add_labels(&text, family->labels, values);
+    if (s) {
+        *spare = s->next;
+        *s = (struct tg_series){.family = family, .first = s->first};
+        return s;
+    }
+    if (next_value % BLOCK_VALUES + n > BLOCK_VALUES)
+        next_value += BLOCK_VALUES - next_value % BLOCK_VALUES; /* a series does not cross a block */
+    if (next_value + n > end)
+        return NULL;
+    s = TG_NEW(struct tg_series);
+    s->family = family;
+    s->first = next_value;
+    next_value += n;
+    return s;
+}
+
+static void name_series(struct tg_series *s, struct tg_slice labels)
+{
+    s->labels = tg_slice_dup(labels);
+    tg_map_put(s->family->series, labels, s);
+}
+
+static struct tg_series *overflow_of(struct tg_metric *family)
+{
+    struct tg_slice all[MAX_LABELS];
+    struct tg_buf text = {0};
+    struct tg_series *s;
+
+    for (size_t i = 0; i < MAX_LABELS; i++)
+        all[i] = TG_S("overflow");
+    add_labels(&text, family->labels, all);
     s = tg_map_get(family->series, tg_buf_slice(&text));
     if (!s) {
-        if (next_value % BLOCK_VALUES + n > BLOCK_VALUES)
-            next_value += BLOCK_VALUES - next_value % BLOCK_VALUES; /* a series does not cross a block */
-        if (next_value + n > BLOCK_VALUES * BLOCKS)
-            tg_panic(__FILE__, __LINE__, "more metric series than there is room for");
-        s = TG_NEW(struct tg_series);
-        s->family = family;
-        s->first = next_value;
-        s->labels = tg_slice_dup(tg_buf_slice(&text));
-        next_value += n;
-        tg_map_put(family->series, tg_buf_slice(&text), s);
+        s = new_series(family, BLOCK_VALUES * BLOCKS);
+        if (!s)
+            tg_panic(__FILE__, __LINE__, "more metric families than there is room for");
+        name_series(s, tg_buf_slice(&text));
     }
     tg_buf_fini(&text);
     return s;
+}
+
+static void join(struct tg_series *s, struct tg_metric_group *group)
+{
+    s->group = group;
+    s->next = group->series;
+    group->series = s;
+}
+
+static void leave(struct tg_series *s)
+{
+    struct tg_series **at = &s->group->series;
+
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    s->group = NULL;
+    s->next = NULL;
+}
+
+static struct tg_series *series_of(struct tg_metric_group *group, struct tg_metric *family,
+                                   const struct tg_slice *values)
+{
+    struct tg_buf text = {0};
+    struct tg_series *s;
+
+    add_labels(&text, family->labels, values);
+    s = tg_map_get(family->series, tg_buf_slice(&text));
+    if (s && s->group && s->group != group) {
+        leave(s);
+    } else if (!s && (s = new_series(family, BLOCK_VALUES * BLOCKS - SPARE_VALUES))) {
+        name_series(s, tg_buf_slice(&text));
+        if (group)
+            join(s, group);
+    }
+    tg_buf_fini(&text);
+    return s ? s : overflow_of(family);
 }
 
 struct tg_series *tg_metric_series(struct tg_metric *family, const struct tg_slice *values)
@@ -129,7 +208,18 @@ struct tg_series *tg_metric_series(struct tg_metric *family, const struct tg_sli
     struct tg_series *s;
 
     pthread_mutex_lock(&lock);
-    s = series_of(family, values);
+    s = series_of(NULL, family, values);
+    pthread_mutex_unlock(&lock);
+    return s;
+}
+
+struct tg_series *tg_metric_series_in(struct tg_metric_group *group, struct tg_metric *family,
+                                      const struct tg_slice *values)
+{
+    struct tg_series *s;
+
+    pthread_mutex_lock(&lock);
+    s = series_of(group, family, values);
     pthread_mutex_unlock(&lock);
     return s;
 }
@@ -140,10 +230,19 @@ void tg_metric_callback(struct tg_metric *family, const struct tg_slice *values,
 
     tg_assert(family->kind != TG_HISTOGRAM);
     pthread_mutex_lock(&lock);
-    s = series_of(family, values);
+    s = series_of(NULL, family, values);
     s->read = read;
     s->arg = arg;
     pthread_mutex_unlock(&lock);
+}
+
+static void note_cell(unsigned cell)
+{
+    unsigned used = atomic_load_explicit(&cells_used, memory_order_relaxed);
+
+    while (used <= cell && !atomic_compare_exchange_weak_explicit(&cells_used, &used, cell + 1, memory_order_release,
+                                                                  memory_order_relaxed))
+        ;
 }
 
 static struct block *make_block(struct block *_Atomic *place)
@@ -165,8 +264,10 @@ static void add(unsigned number, unsigned cell, int64_t n)
     struct block *block = atomic_load_explicit(place, memory_order_acquire);
     _Atomic int64_t *value;
 
-    if (__builtin_expect(!block, 0))
+    if (__builtin_expect(!block, 0)) {
         block = make_block(place);
+        note_cell(cell);
+    }
     value = &block->values[number % BLOCK_VALUES];
     if (cell == 0)
         atomic_fetch_add_explicit(value, n, memory_order_relaxed);
@@ -176,9 +277,10 @@ static void add(unsigned number, unsigned cell, int64_t n)
 
 static int64_t sum(unsigned number)
 {
+    unsigned end = atomic_load_explicit(&cells_used, memory_order_acquire);
     int64_t total = 0;
 
-    for (unsigned cell = 0; cell < TG_METRIC_CELLS; cell++) {
+    for (unsigned cell = 0; cell < end; cell++) {
         struct block *block = atomic_load_explicit(&cells[cell][number / BLOCK_VALUES], memory_order_acquire);
 
         if (block)
@@ -231,6 +333,65 @@ int64_t tg_metric_value(const struct tg_series *s)
     for (unsigned i = 0; i <= BOUNDS; i++)
         total += sum(s->first + i);
     return total;
+}
+
+/* ---- groups ---- */
+
+struct tg_metric_group *tg_metric_group_ref(struct tg_slice name)
+{
+    struct tg_metric_group *g;
+
+    pthread_mutex_lock(&lock);
+    if (!groups)
+        groups = tg_map_new(NULL);
+    g = tg_map_get(groups, name);
+    if (!g) {
+        g = TG_NEW(struct tg_metric_group);
+        g->name = tg_slice_dup(name);
+        tg_map_put(groups, name, g);
+    }
+    g->refs++;
+    pthread_mutex_unlock(&lock);
+    return g;
+}
+
+/* Nobody adds to it any more, so its values can be set by anybody. The caller holds the lock. */
+static void end_series(struct tg_series *s)
+{
+    struct tg_series **spare = free_list(s->family->kind);
+    unsigned end = atomic_load_explicit(&cells_used, memory_order_acquire);
+
+    for (unsigned cell = 0; cell < end; cell++) {
+        struct block *block = atomic_load_explicit(&cells[cell][s->first / BLOCK_VALUES], memory_order_acquire);
+
+        for (unsigned i = 0; block && i < value_count(s->family->kind); i++)
+            atomic_store_explicit(&block->values[s->first % BLOCK_VALUES + i], 0, memory_order_relaxed);
+    }
+    tg_map_del(s->family->series, tg_slice_str(s->labels));
+    free(s->labels);
+    s->labels = NULL;
+    s->group = NULL;
+    s->next = *spare;
+    *spare = s;
+}
+
+void tg_metric_group_unref(struct tg_metric_group *group)
+{
+    if (!group)
+        return;
+    pthread_mutex_lock(&lock);
+    if (--group->refs == 0) {
+        while (group->series) {
+            struct tg_series *s = group->series;
+
+            group->series = s->next;
+            end_series(s);
+        }
+        tg_map_del(groups, tg_slice_str(group->name));
+        free(group->name);
+        free(group);
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 static void add_double(struct tg_buf *out, double v)

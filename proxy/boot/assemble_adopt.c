@@ -149,17 +149,18 @@ static void adopt(struct tg_server *server, struct tg_set *set)
     tg_supply_settle(supply, set, NULL);
     tg_log(TG_LOG_INFO, "policies in force", TG_F_STR("source", tg_supply_source(supply)),
            TG_F_INT("policies", tg_set_policies(set)), TG_F_INT("routes", tg_set_routes(set)),
-           TG_F_STR("set", tg_set_digest(set)), TG_F_INT("took_ms", (tg_clock_mono_us() - began_us) / 1000));
+           TG_F_STR("policy_set", config->policy_set),
+           TG_F_INT("took_ms", (tg_clock_mono_us() - began_us) / 1000));
 }
 
 void tg_server_adopt(struct tg_server *server)
 {
-    struct tg_set *set;
+    struct tg_set *set = server->shared.supply ? tg_supply_take(server->shared.supply) : NULL;
 
-    while (server->shared.supply && (set = tg_supply_take(server->shared.supply))) {
-        adopt(server, set);
-        tg_set_unref(set);
-    }
+    if (!set)
+        return;
+    adopt(server, set);                                  /* one that came meanwhile has woken us again */
+    tg_set_unref(set);
 }
 
 /* ---- a file that was read again ---- */

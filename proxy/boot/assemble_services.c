@@ -123,6 +123,8 @@ enum tg_status server_start_audit(struct tg_server *server, struct tg_err *err)
         return tg_fail(err, TG_DENIED, "audit: it is kept in state_dir, and none is set");
     state_dir = tg_slice_dup(s->state_dir);
     st = tg_audit_new(state_dir, &s->audit, server->worker_count, &server->shared.audit, err);
+    if (st == TG_NOT_FOUND)
+        st = tg_fail(err, TG_DENIED, "state_dir %s: there is no such folder", state_dir);
     free(state_dir);
     return st == TG_UNSUPPORTED ? TG_IO : st;            /* it is the database that is too new, not the settings */
 }

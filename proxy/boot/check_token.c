@@ -95,12 +95,12 @@ static void add_ago(struct tg_buf *out, const cJSON *claims, const char *claim, 
     const cJSON *node = tg_json_get(claims, claim);
     int64_t at_s = cJSON_IsNumber(node) && node->valuedouble < 1e12 ? (int64_t)node->valuedouble : 0;
     int64_t now_s = tg_clock_wall_ms() / 1000;
-    char text[TG_TIME_TEXT];
 
     if (at_s <= 0 || at_s > INT64_C(253402300799))       /* year 9999 */
         return;
-    tg_clock_format(at_s * 1000, text);
-    tg_buf_addf(out, "; %s is %.19sZ, ", claim, text);
+    tg_buf_addf(out, "; %s is ", claim);
+    tg_clock_add_s(out, at_s);
+    tg_buf_adds(out, ", ");
     add_span(out, at_s < now_s ? now_s - at_s : at_s - now_s);
     tg_buf_addf(out, " %s; the leeway is %lld s", at_s < now_s ? "ago" : "from now", (long long)p->rules.leeway_s);
 }

@@ -10,6 +10,8 @@
 #include "plain.h"
 #include "store/bundle.h"
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
 #define DEFAULT_LIFE_MS (30 * INT64_C(86400000))
 #define LIFE_MAX_MS (INT64_C(100) * 365 * 86400000)
@@ -156,6 +158,34 @@ static enum tg_status read_input(const char *path, size_t max, struct tg_buf *ou
     return ferror(stdin) ? tg_fail(err, TG_IO, "standard input cannot be read") : TG_OK;
 }
 
+/* A pipe or a device is written to; taking its name away from it (/dev/null!) would harm everybody. */
+static bool is_no_file(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+static enum tg_status write_through(const char *path, struct tg_slice text, struct tg_err *err)
+{
+    FILE *f = fopen(path, "we");
+    bool good = f && fwrite(text.ptr, 1, text.len, f) == text.len;
+
+    if (f && fclose(f) != 0)
+        good = false;
+    return good ? TG_OK : tg_file_fail(err, path, "cannot be written");
+}
+
+/* Behind a symbolic link, the file that it leads to. */
+static enum tg_status replace(const char *path, struct tg_slice text, struct tg_err *err)
+{
+    char *place = realpath(path, NULL);
+    enum tg_status st = tg_file_replace(place ? place : path, text, 0644, err);
+
+    free(place);
+    return st;
+}
+
 /* Frees `out`. */
 static int write_output(const struct bundling *b, struct tg_buf *out)
 {
@@ -165,17 +195,10 @@ static int write_output(const struct bundling *b, struct tg_buf *out)
     tg_buf_addc(out, '\n');
     if (!b->output)
         return tg_put_out(out);
-    st = tg_file_replace(b->output, tg_buf_slice(out), 0644, &err);
+    st = is_no_file(b->output) ? write_through(b->output, tg_buf_slice(out), &err)
+                               : replace(b->output, tg_buf_slice(out), &err);
     tg_buf_fini(out);
     return st == TG_OK ? TG_EXIT_OK : tg_complain(TG_EXIT_FAILURE, "%s", err.text);
-}
-
-static void add_time(struct tg_buf *out, int64_t when_s)
-{
-    char text[TG_TIME_TEXT];
-
-    tg_clock_format(when_s * 1000, text);
-    tg_buf_addf(out, "%.19sZ", text);                    /* bundles know whole seconds */
 }
 
 static int cannot(struct tg_err *err)
@@ -220,7 +243,7 @@ static void tell_built(const struct tg_set *set, const struct tg_bundle_facts *f
 
     tg_buf_addf(&text, "sequence %llu: %zu policies, %zu routes, until ", (unsigned long long)facts->sequence,
                 tg_set_policies(set), tg_set_routes(set));
-    add_time(&text, facts->expires_s);
+    tg_clock_add_s(&text, facts->expires_s);
     fprintf(stderr, "%s\n", tg_buf_cstr(&text));
     tg_buf_fini(&text);
 }
@@ -305,9 +328,9 @@ static int show(const struct tg_set *set, const struct tg_bundle_facts *facts)
     struct tg_buf out = {0};
 
     tg_buf_addf(&out, "signed by  %s\nmade       ", facts->kid);
-    add_time(&out, facts->issued_s);
+    tg_clock_add_s(&out, facts->issued_s);
     tg_buf_adds(&out, "\nexpires    ");
-    add_time(&out, facts->expires_s);
+    tg_clock_add_s(&out, facts->expires_s);
     tg_buf_addf(&out, "\nsequence   %llu\npolicies   %zu\nroutes     %zu\nset        %s\n",
                 (unsigned long long)facts->sequence, tg_set_policies(set), tg_set_routes(set), tg_set_digest(set));
     return tg_put_out(&out);

@@ -238,14 +238,14 @@ static void add_pretty(struct tg_buf *out, const char *title, const cJSON *node)
 static void add_time(struct tg_buf *out, const struct token_check *c, const char *claim, int64_t now_s)
 {
     const cJSON *node = tg_json_get(c->claims, claim);
-    char text[TG_TIME_TEXT];
     double apart;
 
     if (!cJSON_IsNumber(node) || node->valuedouble < 0 || node->valuedouble > 253402300799.0)
         return;
-    tg_clock_format((int64_t)node->valuedouble * 1000, text);
     apart = node->valuedouble - (double)now_s;
-    tg_buf_addf(out, "%s %.19sZ, %.0f s %s", claim, text, apart < 0 ? -apart : apart, apart < 0 ? "ago" : "from now");
+    tg_buf_addf(out, "%s ", claim);
+    tg_clock_add_s(out, (int64_t)node->valuedouble);
+    tg_buf_addf(out, ", %.0f s %s", apart < 0 ? -apart : apart, apart < 0 ? "ago" : "from now");
 }
 
 /* What was found, in a few words behind the name of a rule. */

@@ -84,6 +84,14 @@ static bool is_of_set(const struct tg_config *config, const char *text)
     return name && strncmp(text, name, strlen(name)) == 0;
 }
 
+/* Without its place: what stands before it in the set moves it. */
+static uint64_t key_of(const char *text)
+{
+    const char *sentence = strstr(text, ": ");
+
+    return tg_hash_slice(tg_slice_str(sentence ? sentence : text));
+}
+
 void compose_tell(const struct tg_config *config, const char *source, const struct tg_problems *problems)
 {
     size_t routes = tg_routes_count(config->routes);
@@ -93,7 +101,7 @@ void compose_tell(const struct tg_config *config, const char *source, const stru
         const char *text = problems->items[i].text;
 
         if (is_of_set(config, text))
-            tell(&now, tg_hash_slice(tg_slice_str(text)), "policies", TG_F_STR("problem", text),
+            tell(&now, key_of(text), "policies", TG_F_STR("problem", text),
                  TG_F_STR("source", source));
     }
     for (size_t i = 0; i < routes; i++) {

@@ -112,9 +112,9 @@ static void note_clock(const struct asking *a, const struct inquiry_answer *answ
 static bool get(const struct asking *a, const char *url, struct inquiry_answer *answer)
 {
     const struct tg_provider *p = a->p;
-    char *ca_file = p->ca_file.len ? tg_slice_dup(p->ca_file) : NULL;
-    char *proxy = p->proxy.len ? tg_slice_dup(p->proxy) : NULL;
-    char *token_file = p->token_file.len ? tg_slice_dup(p->token_file) : NULL;
+    char *ca_file = tg_slice_dup_or_null(p->ca_file);
+    char *proxy = tg_slice_dup_or_null(p->proxy);
+    char *token_file = tg_slice_dup_or_null(p->token_file);
     const char *headers[] = {"Accept: application/json", NULL, NULL};
     struct tg_fetch_request request = {.url = url, .headers = headers, .ca_file = ca_file, .proxy = proxy,
                                        .timeout_ms = p->timeout_ms, .max_bytes = ANSWER_BYTES};

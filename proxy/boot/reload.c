@@ -111,6 +111,23 @@ static bool meanwhile(void *arg)
     return sigpending(&pending) != 0 || (!sigismember(&pending, SIGTERM) && !sigismember(&pending, SIGINT));
 }
 
+/*
+ * Of several signals the kernel gives out the one with the lowest number, and SIGTERM has a high one: policies that
+ * change faster than they can be put in force would keep the process from ever being stopped.
+ */
+static int next_signal(const struct timespec *wait)
+{
+    static const struct timespec at_once;
+    sigset_t first;
+    int sig;
+
+    sigemptyset(&first);
+    sigaddset(&first, SIGTERM);
+    sigaddset(&first, SIGINT);
+    sig = sigtimedwait(&first, NULL, &at_once);
+    return sig > 0 ? sig : sigtimedwait(&watched, NULL, wait);
+}
+
 /* Waits for a signal at most until `until_ms`. 0: time is up. */
 static int wait_any(int64_t until_ms)
 {
@@ -127,7 +144,7 @@ static int wait_any(int64_t until_ms)
             left = watchdog.next_ms > now_ms ? watchdog.next_ms - now_ms : 1;
         ts.tv_sec = left / 1000;
         ts.tv_nsec = left % 1000 * 1000000;
-        int sig = sigtimedwait(&watched, NULL, &ts);
+        int sig = next_signal(&ts);
         if (sig > 0)
             return sig;
     }

@@ -196,7 +196,7 @@ static enum tg_status start_managing(struct sources *x, const struct sources_hom
 
     free(state_dir);
     if (st != TG_OK)
-        return st;
+        return st == TG_UNSUPPORTED ? TG_IO : st;        /* it is the database that is too new, not the settings */
     x->gate = tg_gate_new(home->control, home->shared, tg_management_service(x->management), err);
     if (!x->gate)
         return TG_IO;

@@ -40,7 +40,7 @@ static void json_time(struct listing *l, const char *name, int64_t seconds, bool
         return;
     }
     tg_buf_addc(&l->out, '"');
-    token_add_time(&l->out, seconds);
+    tg_clock_add_s(&l->out, seconds);
     tg_buf_addc(&l->out, '"');
 }
 
@@ -71,7 +71,7 @@ static void text_time(struct listing *l, int64_t seconds, const char *without)
     if (without)
         tg_buf_addf(&l->out, "%-20s  ", without);
     else
-        token_add_time(&l->out, seconds);
+        tg_clock_add_s(&l->out, seconds);
     if (!without)
         tg_buf_adds(&l->out, "  ");
 }

@@ -8,7 +8,6 @@
  */
 #include "token_store.h"
 #include "auth/managers.h"
-#include "base/clock.h"
 #include "boot/options.h"
 #include "boot/settings.h"
 #include "store/audit.h"
@@ -143,6 +142,8 @@ static enum tg_status open_users(const char *state_dir, struct tg_db **db, struc
 
     tg_buf_addf(&path, "%s/tollgate.db", state_dir);
     st = tg_db_open(tg_buf_cstr(&path), db, err);
+    if (st == TG_NOT_FOUND)
+        st = tg_fail(err, TG_DENIED, "state_dir %s: there is no such folder", state_dir);
     if (st == TG_OK && ((st = tg_managers_prepare(*db, err)) != TG_OK || (st = tg_audit_prepare(*db, err)) != TG_OK)) {
         tg_db_close(*db);
         *db = NULL;
@@ -172,12 +173,4 @@ int token_users_open(const char *config, bool making, struct tg_db **db)
 int token_audit_open(const char *config, struct tg_db **db)
 {
     return open_for(config, TOKEN_NONE, false, db);
-}
-
-void token_add_time(struct tg_buf *out, int64_t seconds)
-{
-    char text[TG_TIME_TEXT];
-
-    tg_clock_format(seconds * 1000, text);
-    tg_buf_addf(out, "%.19sZ", text);                    /* without .000 */
 }

@@ -16,7 +16,6 @@ int token_store_open(const char *config, bool making, struct tg_pat_store **stor
 int token_users_open(const char *config, bool making, struct tg_db **db); /* likewise, API users' */
 int token_audit_open(const char *config, struct tg_db **db); /* likewise, the audit log */
 int token_store_fail(enum tg_status st, const struct tg_err *err); /* complains; the exit code */
-void token_add_time(struct tg_buf *out, int64_t seconds); /* RFC 3339 */
 
 int token_list(int argc, char **argv);                   /* `tollgate token list` */
 

@@ -33,7 +33,7 @@ void token_tell_made(const char *what, const char *id, int64_t expires_s)
         tg_buf_adds(&text, "never expires");
     } else {
         tg_buf_adds(&text, "expires ");
-        token_add_time(&text, expires_s);
+        tg_clock_add_s(&text, expires_s);
     }
     fprintf(stderr, "%s; it is not shown again\n", tg_buf_cstr(&text));
     tg_buf_fini(&text);

@@ -62,6 +62,20 @@ static void uncount_address(struct tg_per_address *per, const struct tg_ip *ip)
     pthread_mutex_unlock(&per->lock);
 }
 
+static bool service_has_room(const struct tg_gate *gate, const struct tg_ip *ip)
+{
+    const struct tg_service *service = gate->service;
+    unsigned same = 0;
+
+    if (service->max_connections && gate->conn_count >= service->max_connections)
+        return false;
+    if (!service->max_connections_per_address || !ip->family)
+        return true;
+    for (const struct tg_conn *c = gate->conns; c; c = c->next)
+        same += c->peer.family == ip->family && tg_slice_eq(address_key(&c->peer), address_key(ip));
+    return same < service->max_connections_per_address;
+}
+
 /* Whether one more connection may be open: then it has been counted. */
 static bool admit(struct tg_gate *gate, struct tg_conn *conn)
 {
@@ -69,7 +83,7 @@ static bool admit(struct tg_gate *gate, struct tg_conn *conn)
     unsigned open;
 
     if (gate->service)
-        return !gate->service->max_connections || gate->conn_count < gate->service->max_connections;
+        return service_has_room(gate, &conn->peer);
     open = atomic_fetch_add(&gate->shared->connections, 1) + 1;
     if (!bounds)
         return true;

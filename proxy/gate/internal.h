@@ -26,6 +26,7 @@ struct tg_conn;
 
 /* ---- runtime ---- */
 struct tg_route_metrics {
+    struct tg_metric_group *group;                       /* its series end with the last runtime that has the route */
     struct tg_series **by_method[TG_METHOD_COUNT];       /* each: 500 series by status, made when first needed */
     struct tg_series *duration, *upstream_duration;
     struct tg_series *shadow[3][3];                      /* by the decision there and the applied; NULL: no shadow */
@@ -407,5 +408,7 @@ void tg_access_facts_certificate(const struct tg_cert *cert, struct tg_conn_tls 
 void tg_access_log_tls(const struct tg_tls_facts *facts, struct tg_buf *out); /* for every line of a connection */
 void tg_gate_metrics_init(struct tg_gate *gate);
 void tg_metrics_count(struct tg_exchange *ex);
+void tg_metrics_bind_route(struct tg_route_metrics *m, struct tg_slice route);
 void tg_metrics_bind_shadow(struct tg_route_metrics *m, struct tg_slice route);
+void tg_metrics_unbind_route(struct tg_route_metrics *m);
 void tg_metrics_bind_tier(struct tg_tier_metrics *m, const struct tg_tier *tier);

@@ -57,7 +57,8 @@ static struct tg_series *requests_series(struct tg_route_metrics *m, struct tg_s
         struct tg_slice values[] = {route, tg_slice_str(tg_method_name(method)), {code, 0}};
 
         values[2].len = (size_t)snprintf(code, sizeof(code), "%u", status);
-        row[status - STATUS_MIN] = tg_metric_series(
+        row[status - STATUS_MIN] = tg_metric_series_in(
+            m->group,
             tg_metric_family(TG_COUNTER, "tollgate_http_requests_total", "Requests answered.", "route,method,code"),
             values);
     }
@@ -84,6 +85,32 @@ void tg_metrics_bind_tier(struct tg_tier_metrics *m, const struct tg_tier *tier)
     }
 }
 
+/* ---- routes ---- */
+
+static struct tg_series *time_series(const struct tg_route_metrics *m, const char *name, const char *help,
+                                     struct tg_slice route)
+{
+    return tg_metric_series_in(m->group, tg_metric_family(TG_HISTOGRAM, name, help, "route"), &route);
+}
+
+void tg_metrics_bind_route(struct tg_route_metrics *m, struct tg_slice route)
+{
+    m->group = tg_metric_group_ref(route);
+    m->duration = time_series(m, "tollgate_http_request_duration_seconds",
+                              "Time from a request's head to its last octet answered.", route);
+    m->upstream_duration = time_series(m, "tollgate_upstream_request_duration_seconds",
+                                       "Time from sending a request to its answer's head.", route);
+}
+
+void tg_metrics_unbind_route(struct tg_route_metrics *m)
+{
+    for (size_t i = 0; i < TG_METHOD_COUNT; i++)
+        free(m->by_method[i]);
+    free(m->refused[0]);
+    free(m->refused[1]);
+    tg_metric_group_unref(m->group);
+}
+
 /* ---- policies ---- */
 
 static const char *const decisions[] = {[TG_ALLOW] = "allow", [TG_DENY] = "deny",
@@ -100,12 +127,13 @@ void tg_metrics_bind_shadow(struct tg_route_metrics *m, struct tg_slice route)
         for (size_t j = 0; j < ARRAY_LEN(decisions); j++) {
             struct tg_slice values[] = {route, tg_slice_str(decisions[i]), tg_slice_str(decisions[j])};
 
-            m->shadow[i][j] = tg_metric_series(family, values);
+            m->shadow[i][j] = tg_metric_series_in(m->group, family, values);
         }
     }
 }
 
-static struct tg_series *policy_series(const struct tg_policy_text *text, const struct tg_route *route, bool shadow)
+static struct tg_series *policy_series(struct tg_metric_group *group, const struct tg_policy_text *text,
+                                       const struct tg_route *route, bool shadow)
 {
     struct tg_slice values[] = {text->name, TG_S("deny"), shadow ? TG_S("shadow") : TG_S("enforced")};
     struct tg_buf own = {0};
@@ -116,17 +144,19 @@ static struct tg_series *policy_series(const struct tg_policy_text *text, const 
         tg_buf_add_slice(&own, route->name);
         values[0] = tg_buf_slice(&own);
     }
-    s = tg_metric_series(tg_metric_family(TG_COUNTER, "tollgate_policy_decisions_total",
-                                          "Refusals by the policy that explains them.", "policy,decision,mode"),
-                         values);
+    s = tg_metric_series_in(text->name.len == 0 ? group : NULL,
+                            tg_metric_family(TG_COUNTER, "tollgate_policy_decisions_total",
+                                             "Refusals by the policy that explains them.", "policy,decision,mode"),
+                            values);
     tg_buf_fini(&own);
     return s;
 }
 
 /* The policy that a refusal is explained by, where it is one: login is asked for by all of them together. */
-static void count_policy(struct tg_exchange *ex, struct tg_series ***rows, const struct tg_verdict *verdict,
+static void count_policy(struct tg_exchange *ex, struct tg_route_metrics *rm, const struct tg_verdict *verdict,
                          bool shadow)
 {
+    struct tg_series ***rows = &rm->refused[shadow];
     const struct tg_route *route = ex->route;
     size_t count = shadow ? route->shadow_count : route->policy_count;
     const struct tg_policy_text *texts = shadow ? route->shadow_texts : route->policy_texts;
@@ -138,16 +168,16 @@ static void count_policy(struct tg_exchange *ex, struct tg_series ***rows, const
     struct tg_series **s = &(*rows)[verdict->policy];
 
     if (!*s)
-        *s = policy_series(&texts[verdict->policy], route, shadow);
+        *s = policy_series(rm->group, &texts[verdict->policy], route, shadow);
     tg_metric_add(*s, ex->gate->cell, 1);
 }
 
 static void count_judged(struct tg_exchange *ex, struct tg_route_metrics *rm)
 {
-    count_policy(ex, &rm->refused[0], &ex->verdict, false);
+    count_policy(ex, rm, &ex->verdict, false);
     if (!ex->route->shadow)
         return;
-    count_policy(ex, &rm->refused[1], &ex->shadow_verdict, true);
+    count_policy(ex, rm, &ex->shadow_verdict, true);
     tg_metric_add(rm->shadow[ex->shadow_verdict.decision][ex->verdict.decision], ex->gate->cell, 1);
 }
 

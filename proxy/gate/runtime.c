@@ -63,17 +63,6 @@ static struct tg_content content_of(const struct tg_route *route)
     return c;
 }
 
-static void bind_metrics(struct tg_route_metrics *m, struct tg_slice name)
-{
-    m->duration = tg_metric_series(tg_metric_family(TG_HISTOGRAM, "tollgate_http_request_duration_seconds",
-                                                    "Time from a request's head to its last octet answered.", "route"),
-                                   &name);
-    m->upstream_duration = tg_metric_series(tg_metric_family(TG_HISTOGRAM, "tollgate_upstream_request_duration_seconds",
-                                                             "Time from sending a request to its answer's head.",
-                                                             "route"),
-                                            &name);
-}
-
 /* Most routes count as all the others: they share what the first one, no route, has. */
 static void bind_limits(struct tg_runtime *rt, size_t i, const struct tg_tiers *tiers)
 {
@@ -145,13 +134,13 @@ struct tg_runtime *tg_runtime_new(struct tg_gate *gate, struct tg_config *config
         const struct tg_route *route = tg_routes_at(config->routes, i);
 
         bind_route(rt, route);
-        bind_metrics(&rt->metrics[i], route->name);
+        tg_metrics_bind_route(&rt->metrics[i], route->name);
         bind_limits(rt, i + 1, tg_config_tiers(config, route));
         if (route->shadow)
             tg_metrics_bind_shadow(&rt->metrics[i], route->name);
         rt->content[i] = content_of(route);
     }
-    bind_metrics(&rt->metrics[count], TG_S("none"));
+    tg_metrics_bind_route(&rt->metrics[count], TG_S("none"));
     return rt;
 }
 
@@ -170,10 +159,7 @@ void tg_runtime_unref(struct tg_runtime *rt)
     for (size_t i = 0; i <= count; i++) {
         tg_cluster_free(rt->clusters[i]);
         tg_credential_view_fini(&rt->own[i]);
-        for (size_t m = 0; m < TG_METHOD_COUNT; m++)
-            free(rt->metrics[i].by_method[m]);
-        free(rt->metrics[i].refused[0]);
-        free(rt->metrics[i].refused[1]);
+        tg_metrics_unbind_route(&rt->metrics[i]);
         if (i > 0 && rt->limits[i].metrics != rt->limits[0].metrics)
             free(rt->limits[i].metrics);
     }

@@ -183,6 +183,11 @@ bool tg_query_is_null(struct tg_query *q, int column)
     return sqlite3_column_type(q->stmt, column) == SQLITE_NULL;
 }
 
+int64_t tg_query_int_or(struct tg_query *q, int column, int64_t without)
+{
+    return tg_query_is_null(q, column) ? without : tg_query_int(q, column);
+}
+
 void tg_query_again(struct tg_query *q)
 {
     if (!q->stmt)

@@ -190,18 +190,6 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
     }
 }
 
-/* RFC 6761 §6.3: localhost and what is below it are the loopback addresses, whatever a hosts file or a server says. */
-static bool is_localhost(struct tg_slice host)
-{
-    static const struct tg_slice name = TG_S_INIT("localhost");
-
-    if (host.len > 1 && host.ptr[host.len - 1] == '.')
-        host.len--;
-    if (host.len > name.len && host.ptr[host.len - name.len - 1] == '.')
-        host = tg_slice(host.ptr + host.len - name.len, name.len);
-    return tg_slice_eq_nocase(host, name);
-}
-
 static const struct tg_ip loopback[] = {
     {.family = 4, .bytes = {127, 0, 0, 1}},
     {.family = 6, .bytes = {[15] = 1}},
@@ -218,7 +206,7 @@ enum tg_status tg_resolve(struct tg_resolver *r, struct tg_slice host,
         *count = 1;
         return TG_OK;
     }
-    if (is_localhost(host)) {
+    if (tg_host_is_localhost(host)) {
         *ips = loopback;
         *count = ARRAY_LEN(loopback);
         return TG_OK;

@@ -276,6 +276,16 @@ enum tg_status tg_tls_client_new(const struct tg_tls_client_settings *settings, 
     return TG_OK;
 }
 
+enum tg_status tg_tls_check_ca_file(const char *ca_file, struct tg_err *err)
+{
+    struct tg_tls_client_settings settings = {.ca_file = ca_file};
+    struct tg_tls_client *client = NULL;
+    enum tg_status st = ca_file && *ca_file ? tg_tls_client_new(&settings, &client, err) : TG_OK;
+
+    tg_tls_client_unref(client);
+    return st;
+}
+
 const char *tg_tls_client_fingerprint(const struct tg_tls_client *c)
 {
     return c->fingerprint;

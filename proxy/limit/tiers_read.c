@@ -7,8 +7,10 @@
 #include "tiers_internal.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "http/h1_parse.h"
 
 #define CLAIM_PREFIX "claim/"
+#define NAME_BYTES 64
 
 struct tier_text {
     struct tg_slice name, key;
@@ -92,24 +94,11 @@ void tiers_default_unauthenticated(const struct tier_reading *r, struct tg_tiers
 
 /* ---- one tier ---- */
 
-/* RFC 9110 §5.6.2: the name ends up in header fields. */
-static bool is_token(struct tg_slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-
-        if (!(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') &&
-            (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return s.len > 0 && s.len <= 64;
-}
-
 static void check_name(const struct tier_reading *r, const char *where, const cJSON *node, struct tg_slice name)
 {
-    if (name.ptr && !is_token(name))
+    if (name.ptr && (!tg_is_token(name) || name.len > NAME_BYTES)) /* it ends up in header fields */
         tg_problem_at(r->problems, r->tree, tiers_at(node, "name"),
-                      "%s.name: 1 to 64 letters, digits and !#$%%&'*+-.^_`|~ are allowed", where);
+                      "%s.name: 1 to %d letters, digits and !#$%%&'*+-.^_`|~ are allowed", where, NAME_BYTES);
     else if (tg_slice_eq_nocase(name, TG_S(UNAUTHENTICATED)) && !tg_slice_eq(name, TG_S(UNAUTHENTICATED)))
         tg_problem_at(r->problems, r->tree, tiers_at(node, "name"),
                       "%s.name: the tier of requests without an identity is spelled \"" UNAUTHENTICATED "\"", where);

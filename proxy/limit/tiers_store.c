@@ -9,7 +9,6 @@
 #include "base/json.h"
 #include "io/redis.h"
 #include "io/tls.h"
-#include <sys/stat.h>
 
 #define SECRET_BYTES 16                                  /* fewer can be guessed */
 
@@ -30,13 +29,12 @@ static void read_secret_file(const struct store_reading *s, const char *name, st
 {
     struct tg_buf text = {0};
     struct tg_err err = {0};
-    struct stat st;
 
     if (tg_file_read_secret(path.ptr, &text, &err) == TG_OK)
         *out = tg_arena_dup(s->r->arena, tg_buf_slice(&text));
     else
         complain(s, name, "%s.%s: %s", s->r->where, name, tg_err_text(&err));
-    if (out->ptr && stat(path.ptr, &st) == 0 && (st.st_mode & S_IROTH))
+    if (out->ptr && tg_file_is_open_to_all(path.ptr))
         warn(s, name, "%s.%s: everybody may read that file", s->r->where, name);
     tg_buf_wipe(&text);
 }
@@ -87,17 +85,14 @@ static void check_prefix(const struct store_reading *s, struct tg_slice prefix)
 
 static void check_ca_file(const struct store_reading *s, const struct tg_redis_address *address, struct tg_slice file)
 {
-    struct tg_tls_client_settings trust = {.ca_file = file.ptr};
-    struct tg_tls_client *client = NULL;
     struct tg_err err = {0};
 
     if (!file.ptr)
         return;
     if (!address->tls)
         warn(s, "store_ca_file", "%s.store_ca_file: means nothing without TLS; that is rediss://", s->r->where);
-    if (tg_tls_client_new(&trust, &client, &err) != TG_OK)
+    if (tg_tls_check_ca_file(file.ptr, &err) != TG_OK)
         complain(s, "store_ca_file", "%s.store_ca_file: %s", s->r->where, tg_err_text(&err));
-    tg_tls_client_unref(client);
 }
 
 static void check_secret(const struct store_reading *s, const struct tg_redis_address *address,

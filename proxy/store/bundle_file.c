@@ -5,40 +5,19 @@
  * link to a folder. A file that is being written is no good bundle yet; that is told once two looks agree.
  */
 #include "base/file.h"
-#include "base/hash.h"
 #include "bundle_internal.h"
 #include <sys/stat.h>
-#include <time.h>
 
 #define LOOK_MS 1000
 #define SOON_MS 200                                      /* after the first look at something new and not good */
 
-static uint64_t nanoseconds(const struct timespec *t)
-{
-    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
-}
-
-/* 1: there is nothing; 2: something that is no file, and might be waited for without an end. */
-static uint64_t signature_of(const char *file)
-{
-    struct stat st;
-    uint64_t sum;
-
-    if (stat(file, &st) != 0)
-        return 1;
-    if (!S_ISREG(st.st_mode))
-        return 2;
-    sum = tg_hash2((uint64_t)st.st_dev, (uint64_t)st.st_ino);
-    sum = tg_hash2(tg_hash2(sum, nanoseconds(&st.st_mtim)), nanoseconds(&st.st_ctim));
-    return tg_hash2(sum, (uint64_t)st.st_size) | 4;
-}
-
-static enum tg_status read_file(struct tg_bundle_source *s, uint64_t signature, struct tg_err *err)
+static enum tg_status read_file(struct tg_bundle_source *s, struct tg_err *err)
 {
     struct tg_buf text = {0};
+    struct stat is;
     enum tg_status st;
 
-    if (signature == 2)
+    if (stat(s->file, &is) == 0 && !S_ISREG(is.st_mode)) /* might be waited for without an end */
         return tg_fail(err, TG_BAD_INPUT, "%s: not a file", s->file);
     st = tg_file_read(s->file, TG_BUNDLE_BYTES, &text, err);
     if (st == TG_OK)
@@ -56,7 +35,7 @@ static void plan_again(struct tg_bundle_source *s)
 static void read_again(struct tg_bundle_source *s, uint64_t signature, bool rested)
 {
     struct tg_err err = {0};
-    enum tg_status st = read_file(s, signature, &err);
+    enum tg_status st = read_file(s, &err);
 
     if (st == TG_AGAIN)
         return;                                          /* at the next look */
@@ -71,7 +50,7 @@ static void read_again(struct tg_bundle_source *s, uint64_t signature, bool rest
 
 void bundle_file_look(struct tg_bundle_source *s)
 {
-    uint64_t now = signature_of(s->file);
+    uint64_t now = tg_file_stamp(s->file);
     bool due = tg_clock_mono_ms() >= s->again_ms;
     bool rested = now == s->last || s->last == 0;        /* at the start nobody is waited for */
     bool changed = !rested && !s->restless;

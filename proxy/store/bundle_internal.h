@@ -15,6 +15,7 @@ struct tg_bundle_source {
     struct tg_bearer bearer;                             /* value NULL: none */
     struct tg_jwks *keys;                                /* a reference */
     char *file, *url, *ca_file, *proxy;                  /* NULL: not said */
+    char *name;                                          /* for people: the file, or the URL without its query */
     int64_t interval_ms, timeout_ms;
     struct tg_deadline due;
     struct tg_bundle_facts facts;                        /* of the last that was good; sequence 0: none yet */

@@ -97,8 +97,6 @@ static void read_keys(const struct reading *r, struct tg_bundle_settings *out)
 
 static void check_url(const struct reading *r, const struct tg_bundle_settings *s)
 {
-    struct tg_tls_client_settings trust = {.ca_file = s->ca_file.ptr};
-    struct tg_tls_client *client = NULL;
     struct tg_err err;
 
     if (tg_fetch_check_url(s->url.ptr, s->allow_http, &err) != TG_OK)
@@ -106,9 +104,8 @@ static void check_url(const struct reading *r, const struct tg_bundle_settings *
     if (s->proxy.len && !tg_slice_starts_with(s->proxy, TG_S("http://")) &&
         !tg_slice_starts_with(s->proxy, TG_S("https://")))
         complain(r, "proxy", "not an http or https URL");
-    if (s->ca_file.len && tg_tls_client_new(&trust, &client, &err) != TG_OK)
+    if (tg_tls_check_ca_file(s->ca_file.ptr, &err) != TG_OK)
         complain(r, "ca_file", err.text);
-    tg_tls_client_unref(client);
 }
 
 static void check_place(const struct reading *r, const struct tg_bundle_settings *s)

@@ -34,18 +34,22 @@ static enum tg_status compare(struct tg_bundle_source *s, const struct tg_set *s
     return same ? TG_OK : TG_DENIED;
 }
 
-/* Against what is in force, or about to be. */
+/* Against what is in force, about to be, or was. */
 static enum tg_status check_sequence(struct tg_bundle_source *s, const char *name, const struct tg_set *set,
                                      const struct tg_bundle_facts *facts, bool *known, struct tg_err *err)
 {
     struct tg_supply_meta meta = {0};
     enum tg_status st = TG_OK;
+    uint64_t least;
 
     tg_supply_meta(s->supply, &meta);
+    least = tg_supply_reached(s->supply);
+    if (least < meta.sequence)
+        least = meta.sequence;
     *known = facts->sequence == meta.sequence;
-    if (facts->sequence < meta.sequence)
+    if (facts->sequence < least)
         return tg_fail(err, TG_DENIED, "%s: its sequence %llu is older than %llu, which was taken already", name,
-                       (unsigned long long)facts->sequence, (unsigned long long)meta.sequence);
+                       (unsigned long long)facts->sequence, (unsigned long long)least);
     if (*known && (st = compare(s, set, facts, &meta)) == TG_DENIED)
         tg_fail(err, st, "%s: its sequence %llu was taken already, with other content or another end", name,
                 (unsigned long long)facts->sequence);
@@ -119,9 +123,15 @@ static void turn(struct tg_deadline *due)
         bundle_url_ask(s);
 }
 
-static char *copy(struct tg_slice s)
+/* Without its query: a presigned URL has its secret there. */
+static char *name_of(const struct tg_bundle_settings *settings)
 {
-    return s.len ? tg_slice_dup(s) : NULL;
+    struct tg_slice url = settings->url;
+    const char *query = url.len ? memchr(url.ptr, '?', url.len) : NULL;
+
+    if (settings->file.len)
+        return tg_slice_dup(settings->file);
+    return tg_slice_dup(tg_slice(url.ptr, query ? (size_t)(query - url.ptr) : url.len));
 }
 
 struct tg_bundle_source *tg_bundle_source_new(struct tg_worker *control, struct tg_fetcher *fetcher,
@@ -132,8 +142,9 @@ struct tg_bundle_source *tg_bundle_source_new(struct tg_worker *control, struct 
 
     *s = (struct tg_bundle_source){
         .control = control, .fetcher = fetcher, .supply = supply, .keys = tg_jwks_ref(settings->keys),
-        .file = copy(settings->file), .url = copy(settings->url), .ca_file = copy(settings->ca_file),
-        .proxy = copy(settings->proxy), .interval_ms = settings->interval_ms, .timeout_ms = settings->timeout_ms,
+        .file = tg_slice_dup_or_null(settings->file), .url = tg_slice_dup_or_null(settings->url), .name = name_of(settings),
+        .ca_file = tg_slice_dup_or_null(settings->ca_file),
+        .proxy = tg_slice_dup_or_null(settings->proxy), .interval_ms = settings->interval_ms, .timeout_ms = settings->timeout_ms,
         .due = {.expired = turn}};
     if (bearer)
         s->bearer = *bearer;
@@ -153,6 +164,7 @@ void tg_bundle_source_free(struct tg_bundle_source *s)
     tg_jwks_unref(s->keys);
     free(s->file);
     free(s->url);
+    free(s->name);
     free(s->ca_file);
     free(s->proxy);
     free(s->etag);
@@ -163,7 +175,7 @@ void tg_bundle_source_describe(struct tg_bundle_source *s, struct tg_buf *out)
 {
     char until[TG_TIME_TEXT];
 
-    tg_buf_addf(out, "bundle %s: ", s->file ? s->file : s->url);
+    tg_buf_addf(out, "bundle %s: ", s->name);
     if (s->facts.sequence > 0) {
         tg_clock_format(s->facts.expires_s * 1000, until);
         tg_buf_addf(out, "sequence %llu, signed by %s, expires %s", (unsigned long long)s->facts.sequence, s->facts.kid,

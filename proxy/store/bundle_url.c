@@ -11,20 +11,11 @@
 #define RETRY_LAST_MS 60000
 #define RETRY_AFTER_MAX_MS 3600000
 
-/* A tenth more or less, so that many do not ask at once. */
-static int64_t with_jitter(int64_t ms)
-{
-    uint32_t random;
-
-    tg_random(&random, sizeof(random));
-    return ms - ms / 10 + (int64_t)(random % 1024) * (ms / 5) / 1024;
-}
-
 static void wait_interval(struct tg_bundle_source *s)
 {
     s->failures = 0;
     s->renewed = false;
-    bundle_plan(s, with_jitter(s->interval_ms));
+    bundle_plan(s, tg_with_jitter(s->interval_ms));
 }
 
 /* It is away. `wait_ms`: at least so long; 0: not said. */
@@ -33,11 +24,11 @@ static void retry(struct tg_bundle_source *s, int64_t wait_ms, const char *what)
     int64_t delay = RETRY_FIRST_MS << (s->failures < 6 ? s->failures : 6);
     char why[320];
 
-    snprintf(why, sizeof(why), "%s: %s", s->url, what);
+    snprintf(why, sizeof(why), "%s: %s", s->name, what);
     bundle_fail(s, why);
     s->failures++;
     s->renewed = false;
-    delay = with_jitter(delay < RETRY_LAST_MS ? delay : RETRY_LAST_MS);
+    delay = tg_with_jitter(delay < RETRY_LAST_MS ? delay : RETRY_LAST_MS);
     wait_ms = wait_ms < RETRY_AFTER_MAX_MS ? wait_ms : RETRY_AFTER_MAX_MS;
     bundle_plan(s, delay > wait_ms ? delay : wait_ms);
 }
@@ -72,7 +63,7 @@ static bool renew(struct tg_bundle_source *s)
 static void take_body(struct tg_bundle_source *s, const struct tg_fetch_answer *answer)
 {
     struct tg_err err = {0};
-    enum tg_status st = bundle_take(s, s->url, answer->body, &err);
+    enum tg_status st = bundle_take(s, s->name, answer->body, &err);
 
     forget_etag(s);
     if (st == TG_OK && answer->etag.len > 0)

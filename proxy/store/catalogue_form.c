@@ -6,6 +6,7 @@
  */
 #include "base/setting.h"
 #include "catalogue_internal.h"
+#include "set_internal.h"
 #include "store/route.h"
 #include <stdio.h>
 
@@ -75,17 +76,6 @@ static bool is_in(const char *const *names, size_t count, const char *name)
     return false;
 }
 
-static bool says_nothing(const cJSON *node)
-{
-    switch (node->type & 0xff) {
-    case cJSON_True: return false;
-    case cJSON_Number: return node->valuedouble == 0;
-    case cJSON_String: return node->valuestring[0] == '\0';
-    case cJSON_Array: case cJSON_Object: return !node->child;
-    default: return true;
-    }
-}
-
 /* ---- members that are not taken ---- */
 
 /* The row of a setting of Pomerium's that tollgate does not have. */
@@ -126,7 +116,7 @@ static enum tg_status check_foreign(enum tg_kind kind, const cJSON *node, struct
 
     if (!later && !foreign)
         return fail_unknown(kind, node->string, err);
-    if (says_nothing(node))
+    if (set_says_nothing(node))
         return TG_OK;
     return tg_fail(err, TG_BAD_INPUT, "%s: is not supported%s%s", node->string, later ? ": " : "",
                    later ? later->help : "");
@@ -246,7 +236,7 @@ static enum tg_status check_needed(enum tg_kind kind, const cJSON *body, struct 
 
         if (!node || cJSON_IsNull(node))
             return tg_fail(err, TG_BAD_INPUT, "%s: must be given", names[i]);
-        if (kind == TG_KIND_ROUTE && says_nothing(node))
+        if (kind == TG_KIND_ROUTE && set_says_nothing(node))
             return tg_fail(err, TG_BAD_INPUT, "%s: must not be empty", names[i]);
     }
     return TG_OK;

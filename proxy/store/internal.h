@@ -170,8 +170,6 @@ struct route_table {
     struct route_list open;                              /* of any host or of a wildcard */
 };
 void route_table_build(struct route_table *table, struct tg_route *const *routes, size_t count, struct tg_arena *arena);
-/* Whether every request that `later` matches is matched by `earlier`. */
-bool route_covers(const struct tg_route *earlier, const struct tg_route *later);
 
 /* route_warn.c: what is legal and surely not meant, of all routes together */
 void routes_warn(const struct tg_routes *routes, struct tg_problems *problems);

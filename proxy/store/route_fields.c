@@ -1,20 +1,8 @@
 /*
  * route_fields - what a route sets and removes of a message's header, compiled for http/forward.
  */
+#include "http/h1_parse.h"
 #include "internal.h"
-
-/* RFC 9110 §5.6.2 */
-static bool is_token(struct tg_slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-
-        if (!(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') &&
-            (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return s.len > 0;
-}
 
 /* RFC 9110 §5.5: no control but a tab inside, no white space at the ends. */
 static bool is_field_value(struct tg_slice s)
@@ -49,7 +37,7 @@ static bool unfold_dollars(struct tg_slice text, struct tg_arena *arena, struct 
 
 static bool name_is_settable(const struct route_reader *r, const char *setting, struct tg_slice name)
 {
-    if (!is_token(name))
+    if (!tg_is_token(name))
         route_problem(r, setting, "\"" TG_S_FMT "\" is no header field name", TG_S_ARG(name));
     else if (!tg_forward_may_set(name))
         route_problem(r, setting, TG_S_FMT " is written by tollgate itself", TG_S_ARG(name));

@@ -129,28 +129,6 @@ const struct tg_route *tg_routes_of_resource(const struct tg_routes *routes, str
     return NULL;
 }
 
-/* ---- one route before another ---- */
-
-static bool covers_host(struct tg_slice earlier, struct tg_slice later)
-{
-    return host_matches(earlier, later) || tg_slice_eq(earlier, later);
-}
-
-bool route_covers(const struct tg_route *earlier, const struct tg_route *later)
-{
-    if (!covers_host(earlier->from_host, later->from_host))
-        return false;
-    if (earlier->from_port >= 0 && earlier->from_port != later->from_port)
-        return false;
-    if (earlier->path.ptr)
-        return later->path.ptr && tg_slice_eq(earlier->path, later->path);
-    if (!earlier->prefix.ptr)
-        return true;
-    if (earlier->prefix.len == 1)                        /* "/" */
-        return true;
-    return tg_slice_starts_with(later->path.ptr ? later->path : later->prefix, earlier->prefix);
-}
-
 /* "/files../secret" on prefix /files rewritten to /data/ would be /data/../secret: a dot segment that nobody sent. */
 static bool is_rewritten_out(const struct tg_route *route, struct tg_slice path, struct tg_arena *arena)
 {

@@ -37,6 +37,7 @@ enum tg_status set_route_write(const struct set_element *e, const struct set_enf
                                const struct tg_map *inactive, struct tg_buf *out, struct tg_err *err);
 /* A member by the API's name, in whatever spelling. */
 const cJSON *set_member(const cJSON *element, const char *name);
+bool set_says_nothing(const cJSON *node);                /* absent, null, false, "", [], {}, 0 */
 void set_ids_add(struct set_ids *ids, struct tg_slice id);
 
 /* ---- set_order.c ---- */

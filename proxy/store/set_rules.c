@@ -17,13 +17,6 @@ struct allowed {                                         /* one element of allow
     int port;                                            /* -1: any */
 };
 
-static struct tg_slice without_dot(struct tg_slice name)
-{
-    if (name.len > 1 && name.ptr[name.len - 1] == '.')
-        name.len--;
-    return name;
-}
-
 /* A host name; its last label has a letter, or a resolver could take it for an address. */
 static bool is_name(struct tg_slice s)
 {
@@ -54,7 +47,7 @@ static bool read_host(struct tg_slice text, struct allowed *out)
         out->network = (struct tg_cidr){.ip = ip, .bits = ip.family == 4 ? 32 : 128};
         return true;
     }
-    host = without_dot(host);
+    host = tg_host_without_dot(host);
     out->kind = tg_slice_starts_with(host, TG_S("*.")) ? ALLOWED_BELOW : ALLOWED_NAME;
     out->name = out->kind == ALLOWED_BELOW ? tg_slice(host.ptr + 1, host.len - 1) : host;
     return is_name(out->kind == ALLOWED_BELOW ? tg_slice(host.ptr + 2, host.len - 2) : host);
@@ -118,7 +111,7 @@ static bool takes(const struct allowed *a, struct tg_slice host, const struct tg
 
 static bool is_listed(const struct tg_set_rules *rules, const struct tg_url *url)
 {
-    struct tg_slice host = without_dot(url->host);
+    struct tg_slice host = tg_host_without_dot(url->host);
     struct allowed allowed;
     struct tg_ip ip;
     bool literal = tg_ip_parse(host, &ip);

@@ -63,7 +63,7 @@ static void add_value(struct tg_buf *out, const cJSON *node)
     }
 }
 
-static bool says_nothing(const cJSON *node)
+bool set_says_nothing(const cJSON *node)
 {
     if (cJSON_IsString(node))
         return node->valuestring[0] == '\0';
@@ -124,9 +124,9 @@ static enum member kind_of(const struct known *table, size_t rows, const char *n
 static bool is_written(enum member what, const cJSON *node)
 {
     if (what == MEMBER_KEPT)
-        return !says_nothing(node);
+        return !set_says_nothing(node);
     if (what == MEMBER_FALSE_KEPT)
-        return cJSON_IsFalse(node) || !says_nothing(node);
+        return cJSON_IsFalse(node) || !set_says_nothing(node);
     return what == MEMBER_EMPTY_KEPT && !cJSON_IsNull(node);
 }
 
@@ -261,7 +261,7 @@ enum tg_status set_policy_write(const struct set_element *e, struct tg_buf *out,
     struct writing w = {0};
     enum tg_status st = collect(&w, e, of_policies, ARRAY_LEN(of_policies), err);
 
-    if (st == TG_OK && !says_nothing(data)) {
+    if (st == TG_OK && !set_says_nothing(data)) {
         bool alone = ppl && data->child == ppl && !ppl->next;
 
         put(&w, alone ? "ppl" : "policyData", alone ? ppl : data, NULL);
@@ -389,9 +389,9 @@ enum tg_status set_route_write(const struct set_element *e, const struct set_enf
             put(&w, "policyIds", NULL, &chosen);
         if (forced.count > 0)
             put(&w, "enforcedPolicyIds", NULL, &forced);
-        if (!says_nothing(names) && !is_list_of_entities(names))
+        if (!set_says_nothing(names) && !is_list_of_entities(names))
             put(&w, "policies", names, NULL);
-        if (!says_nothing(more) && !is_list_of_entities(more))
+        if (!set_says_nothing(more) && !is_list_of_entities(more))
             put(&w, "enforcedPolicies", more, NULL);
         st = finish(&w, e, out, err);
     }

@@ -21,15 +21,22 @@ static bool holds(const struct held *h, const struct tg_set *set)
     return h->set && strcmp(tg_set_digest(h->set), tg_set_digest(set)) == 0;
 }
 
+void supply_reach(struct tg_supply *s, uint64_t sequence)
+{
+    if (s->reached < sequence)
+        s->reached = sequence;
+}
+
 /* ---- how fresh ---- */
 
 static void judge(struct tg_supply *s)
 {
-    const struct tg_supply_meta *m = &s->current.meta;
+    struct tg_supply_meta *m = &s->current.meta;
     int64_t now_ms = tg_clock_wall_ms();
-    bool stale = s->current.set && ((s->max_stale_ms && now_ms - m->heard_ms > s->max_stale_ms) ||
-                                    now_ms >= m->expires_ms), was = atomic_load(&s->stale);
+    bool stale, was = atomic_load(&s->stale);
 
+    m->heard_ms = supply_heard(m->heard_ms);             /* a clock that was set back would keep it young for long */
+    stale = s->current.set && ((s->max_stale_ms && now_ms - m->heard_ms > s->max_stale_ms) || now_ms >= m->expires_ms);
     atomic_store(&s->missing, !s->current.set);
     atomic_store(&s->stale, stale);
     atomic_store(&s->denies, stale && s->deny_stale);
@@ -194,6 +201,16 @@ void tg_supply_meta(struct tg_supply *s, struct tg_supply_meta *out)
     pthread_mutex_unlock(&s->lock);
 }
 
+uint64_t tg_supply_reached(struct tg_supply *s)
+{
+    uint64_t reached;
+
+    pthread_mutex_lock(&s->lock);
+    reached = s->reached;
+    pthread_mutex_unlock(&s->lock);
+    return reached;
+}
+
 /* ---- boot ---- */
 
 static struct tg_set *take(struct tg_supply *s, struct held *from)
@@ -264,6 +281,7 @@ static void put_in_force(struct tg_supply *s)
     s->current = s->taken;
     s->taken = (struct held){0};
     s->current.meta.heard_ms = supply_heard(s->current.meta.heard_ms);
+    supply_reach(s, s->current.meta.sequence);
     s->unwritten = true;
     s->written_ms = 0;
     count(&s->counts.accepted);

@@ -27,6 +27,7 @@ struct tg_supply {
     int64_t max_stale_ms;
     bool deny_stale;
     struct held current, waiting, taken, refused;
+    uint64_t reached;                                    /* the highest sequence that was in force */
     char why[WHY_BYTES];                                 /* the last trouble; "": the source is well */
     bool unwritten;                                      /* meta changed since it was written */
     int64_t written_ms;                                  /* monotonic */
@@ -40,6 +41,7 @@ const char *supply_source(const char *name);
 void supply_origin(const char *words, char out[static SUPPLY_ORIGIN]);
 char *supply_path(const char *state_dir);                /* of the file; NULL: there is no folder */
 void supply_drop(struct held *h);
+void supply_reach(struct tg_supply *s, uint64_t sequence); /* with the lock */
 /* Never in the future, where the clock was set back since: it would stay fresh for longer than it may. */
 int64_t supply_heard(int64_t then_ms);
 /* Writes the file when that is due; without the lock. Main thread. */

@@ -89,6 +89,7 @@ enum tg_status tg_supply_restore(struct tg_supply *s, struct tg_err *err)
     pthread_mutex_lock(&s->lock);
     supply_drop(&s->waiting);
     s->waiting = (struct held){kept.set, kept.meta};
+    supply_reach(s, kept.meta.sequence);
     pthread_mutex_unlock(&s->lock);
     return TG_OK;
 }

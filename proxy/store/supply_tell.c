@@ -12,8 +12,7 @@ void tg_supply_describe(struct tg_supply *s, struct tg_buf *out)
 
     tg_buf_addf(out, "policies from %s: ", s->source);
     if (h->set)
-        tg_buf_addf(out, "%zu policies, %zu routes, set %.16s, heard %lld s ago%s", tg_set_policies(h->set),
-                    tg_set_routes(h->set), tg_set_digest(h->set),
+        tg_buf_addf(out, "%zu policies, %zu routes, heard %lld s ago%s", tg_set_policies(h->set), tg_set_routes(h->set),
                     (long long)(tg_clock_wall_ms() - h->meta.heard_ms) / 1000, atomic_load(&s->stale) ? ", stale" : "");
     else
         tg_buf_adds(out, "none yet");

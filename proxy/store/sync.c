@@ -9,21 +9,11 @@
 #include "sync_internal.h"
 #include <stdio.h>
 
-static const struct sync_periods usual = {
-    .retry_first = 1000, .retry_last = 60000, .retry_last_missing = 5000,
-    .rare = 600000,
-    .retry_after_most = 3600000,
-    .round = 300000,
-};
-
-/* Many sidecars start together: up to a tenth earlier, so that they do not ask together for ever. */
-static int64_t with_jitter(int64_t ms)
-{
-    uint32_t dice;
-
-    tg_random(&dice, sizeof(dice));
-    return ms - (ms / 10) * (int64_t)(dice % 1024) / 1024;
-}
+#define RETRY_FIRST_MS INT64_C(1000)
+#define RETRY_LAST_MS INT64_C(60000)
+#define RETRY_LAST_MISSING_MS INT64_C(5000)              /* while no set was ever loaded */
+#define REFUSED_MS INT64_C(600000)                       /* what only a change of the configuration can mend */
+#define RETRY_AFTER_MAX_MS INT64_C(3600000)
 
 static void count(const char *result)
 {
@@ -42,9 +32,6 @@ static void plan(struct tg_sync *s, int64_t delay_ms)
 {
     s->step = SYNC_IDLE;
     sync_round_clear(s);
-    if (s->again)
-        delay_ms = 0;
-    s->again = false;
     tg_deadline_set(&s->control->wheel, &s->due, tg_clock_mono_ms() + delay_ms);
 }
 
@@ -54,29 +41,28 @@ void sync_succeed(struct tg_sync *s, const char *result)
     s->failures = 0;
     s->trouble[0] = '\0';
     s->heard_ms = tg_clock_mono_ms();
-    plan(s, with_jitter(s->interval_ms));
+    plan(s, tg_with_jitter(s->interval_ms));
 }
 
 static int64_t delay_after(const struct tg_sync *s, enum sync_trouble kind)
 {
-    const struct sync_periods *p = &s->periods;
-    int64_t last = tg_supply_missing(s->supply) ? p->retry_last_missing : p->retry_last;
-    int64_t delay = p->retry_first << (s->failures < 16 ? s->failures : 16);
+    int64_t last = tg_supply_missing(s->supply) ? RETRY_LAST_MISSING_MS : RETRY_LAST_MS;
+    int64_t delay = RETRY_FIRST_MS << (s->failures < 16 ? s->failures : 16);
 
     if (kind == SYNC_REFUSED)
-        return p->rare > s->interval_ms ? p->rare : s->interval_ms;
+        return REFUSED_MS > s->interval_ms ? REFUSED_MS : s->interval_ms;
     return delay < last ? delay : last;
 }
 
 void sync_fail(struct tg_sync *s, enum sync_trouble kind, const char *why, int64_t least_ms)
 {
-    int64_t delay_ms = with_jitter(delay_after(s, kind));
+    int64_t delay_ms = tg_with_jitter(delay_after(s, kind));
 
     count(kind == SYNC_REFUSED ? "refused" : "failed");
-    if (least_ms > s->periods.retry_after_most)
-        least_ms = s->periods.retry_after_most;
+    if (least_ms > RETRY_AFTER_MAX_MS)
+        least_ms = RETRY_AFTER_MAX_MS;
     if (delay_ms < least_ms)                             /* up to a tenth later */
-        delay_ms = least_ms + (least_ms - with_jitter(least_ms));
+        delay_ms = least_ms + (least_ms - tg_with_jitter(least_ms));
     s->failures++;
     snprintf(s->trouble, sizeof(s->trouble), "%s", why);
     tg_supply_fail(s->supply, s->trouble);
@@ -94,11 +80,6 @@ static void on_due(struct tg_deadline *d)
     sync_round_begin(s);
 }
 
-static char *dup_or_null(struct tg_slice s)
-{
-    return s.len ? tg_slice_dup(s) : NULL;
-}
-
 struct tg_sync *tg_sync_new(struct tg_worker *control, struct tg_fetcher *fetcher, const struct tg_sync_settings *s,
                             const struct tg_bearer *bearer, struct tg_supply *supply)
 {
@@ -109,21 +90,18 @@ struct tg_sync *tg_sync_new(struct tg_worker *control, struct tg_fetcher *fetche
     sync->bearer = bearer;
     sync->supply = supply;
     sync->base = tg_slice_dup(s->url);
-    sync->organization = dup_or_null(s->organization);
-    sync->namespace = dup_or_null(s->namespace);
-    sync->ca_file = dup_or_null(s->ca_file);
-    sync->proxy = dup_or_null(s->proxy);
+    sync->organization = tg_slice_dup_or_null(s->organization);
+    sync->namespace = tg_slice_dup_or_null(s->namespace);
+    sync->ca_file = tg_slice_dup_or_null(s->ca_file);
+    sync->proxy = tg_slice_dup_or_null(s->proxy);
     sync->interval_ms = s->interval_ms;
     sync->timeout_ms = s->timeout_ms;
     sync->v1 = tg_slice_ends_with(s->url, TG_S("/api/v1"));
-    sync->periods = usual;
     sync->heard_ms = INT64_MIN;
     sync->due.expired = on_due;
     tg_deadline_set(&control->wheel, &sync->due, tg_clock_mono_ms());
     return sync;
 }
-
-void sync_set_periods(struct tg_sync *s, const struct sync_periods *periods) { s->periods = *periods; }
 
 void tg_sync_free(struct tg_sync *s)
 {
@@ -139,14 +117,6 @@ void tg_sync_free(struct tg_sync *s)
     free(s->ca_file);
     free(s->proxy);
     free(s);
-}
-
-void tg_sync_now(struct tg_sync *s)
-{
-    if (s->step != SYNC_IDLE)
-        s->again = true;                                 /* what runs may have read the old already */
-    else
-        tg_deadline_set(&s->control->wheel, &s->due, tg_clock_mono_ms());
 }
 
 void tg_sync_describe(struct tg_sync *s, struct tg_buf *out)

@@ -7,6 +7,7 @@
 #include "sync_internal.h"
 
 #define NAMESPACE_DEPTH 64                               /* a circle of parents ends here */
+#define ENFORCED 4000000                                 /* enforced policies times routes */
 
 static struct tg_slice text_of(const cJSON *element, const char *name)
 {
@@ -71,7 +72,7 @@ enum tg_status sync_pick_namespace(const cJSON *items, struct tg_slice wanted, s
     enum tg_status st;
 
     *out = organization;
-    if (!wanted.len)
+    if (!wanted.len || tg_slice_eq(wanted, organization))
         return TG_OK;
     st = sync_pick(items, wanted, "namespace", &found, err);
     if (st == TG_OK)
@@ -144,51 +145,87 @@ static bool is_below(const struct tg_map *parents, struct tg_slice namespace, st
     return false;
 }
 
-static bool has(const cJSON *ids, struct tg_slice id)
-{
-    const cJSON *node;
-
-    cJSON_ArrayForEach(node, ids)
-        if (cJSON_IsString(node) && tg_slice_eq(tg_slice_str(node->valuestring), id))
-            return true;
-    return false;
-}
-
-static void enforce(const cJSON *policy, cJSON *route)
+/* The list of a route, made where there is none; NULL: the set refuses what stands there by name. */
+static cJSON *enforced_ids(cJSON *route)
 {
     cJSON *ids = cJSON_GetObjectItemCaseSensitive(route, "enforcedPolicyIds");
-    struct tg_slice id = text_of(policy, "id");
 
-    if (ids && !cJSON_IsArray(ids)) {
-        if (!cJSON_IsNull(ids))
-            return;                                      /* the set refuses it by name */
-        cJSON_DeleteItemFromObjectCaseSensitive(route, "enforcedPolicyIds");
-        ids = NULL;
-    }
-    if (!ids)
-        ids = cJSON_AddArrayToObject(route, "enforcedPolicyIds");
-    if (!has(ids, id))
-        cJSON_AddItemToArray(ids, cJSON_CreateString(id.ptr));
+    if (ids && !cJSON_IsNull(ids))
+        return cJSON_IsArray(ids) ? ids : NULL;
+    cJSON_DeleteItemFromObjectCaseSensitive(route, "enforcedPolicyIds");
+    return cJSON_AddArrayToObject(route, "enforcedPolicyIds");
 }
 
-void sync_spread_enforced(const cJSON *policies, cJSON *routes, const cJSON *namespaces)
+static void enforce(const cJSON *policy, cJSON *route, struct tg_map *known)
 {
-    struct tg_map *parents = tg_map_new(NULL);
-    const cJSON *node, *policy;
+    struct tg_slice id = text_of(policy, "id");
+    cJSON *ids;
 
-    cJSON_ArrayForEach(node, namespaces)
-        tg_map_put(parents, text_of(node, "id"), (void *)node);
-    cJSON_ArrayForEach(policy, policies) {
-        struct tg_slice home = text_of(policy, "namespaceId");
-        cJSON *route;
+    if (tg_map_get(known, id) || !(ids = enforced_ids(route)))
+        return;
+    tg_map_put(known, id, (void *)policy);
+    cJSON_AddItemToArray(ids, cJSON_CreateString(id.ptr));
+}
 
-        if (!cJSON_IsTrue(tg_json_get(policy, "enforced")) || !home.len)
-            continue;
-        cJSON_ArrayForEach(route, routes)
-            if (is_below(parents, text_of(route, "namespaceId"), home))
-                enforce(policy, route);
+struct spread {
+    struct tg_map *parents;                              /* by id: a namespace */
+    const cJSON **policies;                              /* the enforced ones that say where they belong */
+    size_t count;
+    struct tg_slice organization;
+};
+
+static void spread_to(const struct spread *s, cJSON *route)
+{
+    struct tg_slice namespace = text_of(route, "namespaceId");
+    struct tg_map *known = tg_map_new(NULL);
+    const cJSON *node;
+
+    cJSON_ArrayForEach(node, tg_json_get(route, "enforcedPolicyIds"))
+        if (cJSON_IsString(node))
+            tg_map_put(known, tg_slice_str(node->valuestring), (void *)node);
+    for (size_t i = 0; i < s->count; i++) {
+        struct tg_slice home = text_of(s->policies[i], "namespaceId");
+
+        /* The root is above all, also above what does not say where it is. */
+        if (tg_slice_eq(home, s->organization) || is_below(s->parents, namespace, home))
+            enforce(s->policies[i], route, known);
     }
-    tg_map_free(parents);
+    tg_map_free(known);
+}
+
+static void gather_enforced(struct spread *s, const cJSON *policies)
+{
+    const cJSON *policy;
+
+    cJSON_ArrayForEach(policy, policies)
+        if (cJSON_IsTrue(tg_json_get(policy, "enforced")) && text_of(policy, "namespaceId").len)
+            s->policies[s->count++] = policy;
+}
+
+enum tg_status sync_spread_enforced(const cJSON *policies, cJSON *routes, const cJSON *namespaces,
+                                    struct tg_slice organization, struct tg_err *err)
+{
+    size_t route_count = (size_t)cJSON_GetArraySize(routes);
+    struct spread s = {.organization = organization};
+    enum tg_status st = TG_OK;
+    const cJSON *node;
+    cJSON *route;
+
+    s.policies = TG_NEW_ARRAY(const cJSON *, (size_t)cJSON_GetArraySize(policies) + 1);
+    gather_enforced(&s, policies);
+    if (s.count && route_count > ENFORCED / s.count)
+        st = tg_fail(err, TG_LIMIT, "%zu enforced policies for %zu routes are more than a set may hold", s.count,
+                     route_count);
+    if (st == TG_OK && s.count) {
+        s.parents = tg_map_new(NULL);
+        cJSON_ArrayForEach(node, namespaces)
+            tg_map_put(s.parents, text_of(node, "id"), (void *)node);
+        cJSON_ArrayForEach(route, routes)
+            spread_to(&s, route);
+        tg_map_free(s.parents);
+    }
+    free(s.policies);
+    return st;
 }
 
 /* ---- v1 ---- */

@@ -19,6 +19,7 @@ struct sync_list {
     uint64_t page_size;                                  /* as the answers say */
     int64_t total;                                       /* -1: not said */
     size_t full;                                         /* of a bare array: as long as one that is not the last */
+    size_t nodes;                                        /* of JSON in all of its pages, at most */
     bool done;
 };
 void sync_list_init(struct sync_list *list, bool by_page);
@@ -48,20 +49,15 @@ enum tg_status sync_pick_namespace(const cJSON *items, struct tg_slice wanted, s
 cJSON *sync_namespaces_of_clusters(const cJSON *clusters, const char *organization);
 /* The ids of policies that routes name and the list lacks, each once, as an array of strings. */
 cJSON *sync_missing(const cJSON *policies, const cJSON *routes);
-/* Enforced policies into enforcedPolicyIds of the routes of their namespaces and below. */
-void sync_spread_enforced(const cJSON *policies, cJSON *routes, const cJSON *namespaces);
+/* Enforced policies into enforcedPolicyIds of the routes of their namespaces and below; the organization's: of all. */
+enum tg_status sync_spread_enforced(const cJSON *policies, cJSON *routes, const cJSON *namespaces,
+                                    struct tg_slice organization, struct tg_err *err);
 /* v1's members into v0's, without what is no access policy, and inactive routes. `active` of a policy is the set's. */
 void sync_from_v1(struct sync_list *policies, struct sync_list *routes);
 cJSON *sync_policy_from_v1(cJSON *policy);               /* takes it over; NULL: left out */
 
 /* ---- one sync ---- */
 
-struct sync_periods {                                    /* milliseconds; tests shorten them */
-    int64_t retry_first, retry_last, retry_last_missing;
-    int64_t rare;                                        /* after what only another configuration mends */
-    int64_t retry_after_most;
-    int64_t round;                                       /* all questions of one round together */
-};
 
 enum sync_step { SYNC_IDLE, SYNC_LOOK, SYNC_ORGANIZATIONS, SYNC_NAMESPACES, SYNC_CLUSTERS, SYNC_POLICIES, SYNC_ROUTES,
                  SYNC_REFERRED };
@@ -89,11 +85,9 @@ struct tg_sync {
     char *ca_file, *proxy;
     int64_t interval_ms, timeout_ms;
     bool v1;
-    struct sync_periods periods;
 
     /* between rounds */
     struct tg_deadline due;
-    bool again;                                          /* asked to begin anew when this round is over */
     unsigned failures;                                   /* in a row */
     int64_t heard_ms;                                    /* monotonic, of the last good round; INT64_MIN: none */
     char trouble[320];                                   /* of the last round; "": it went well */
@@ -134,4 +128,3 @@ enum sync_trouble { SYNC_AWAY, SYNC_REFUSED };           /* REFUSED: only anothe
 void sync_succeed(struct tg_sync *s, const char *result);
 /* `least_ms`: not asked again before. */
 void sync_fail(struct tg_sync *s, enum sync_trouble kind, const char *why, int64_t least_ms);
-void sync_set_periods(struct tg_sync *s, const struct sync_periods *periods); /* for tests, before the loop turns */

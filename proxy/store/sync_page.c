@@ -10,6 +10,7 @@
 #define DEPTH 64
 #define NODES 4000000
 #define ID_BYTES 256
+#define SURELY_WHOLE 10                                  /* no server lets pages be no longer than that */
 
 void sync_list_init(struct sync_list *list, bool by_page)
 {
@@ -34,9 +35,9 @@ void sync_list_query(const struct sync_list *list, struct tg_buf *out)
 
 /* ---- one answer ---- */
 
-static enum tg_status parse(struct tg_slice body, cJSON **out, struct tg_err *err)
+static enum tg_status parse(struct tg_slice body, size_t nodes, cJSON **out, struct tg_err *err)
 {
-    const struct tg_json_limits limits = {TG_SET_BYTES, DEPTH, NODES};
+    const struct tg_json_limits limits = {TG_SET_BYTES, DEPTH, (unsigned)nodes};
     struct tg_err why;
 
     if (tg_json_parse(body, &limits, out, &why) != TG_OK)
@@ -47,7 +48,7 @@ static enum tg_status parse(struct tg_slice body, cJSON **out, struct tg_err *er
 enum tg_status sync_object_read(struct tg_slice body, cJSON **out, struct tg_err *err)
 {
     cJSON *root = NULL;
-    enum tg_status st = parse(body, &root, err);
+    enum tg_status st = parse(body, NODES, &root, err);
 
     if (st == TG_OK && !cJSON_IsObject(root)) {
         cJSON_Delete(root);
@@ -95,13 +96,13 @@ static bool joins(const struct sync_list *list, const cJSON *items)
 }
 
 /*
- * The end is a page that is not full. A first page of a round length may be as long as the server lets any be: then
- * that is what full means. One that is longer than was asked for is the whole list.
+ * The end is a page that is not full. The first may be as long as the server lets any be: then that is what full means,
+ * and the next one tells. One that is longer than was asked for is the whole list.
  */
 static void take_bare(struct sync_list *list, size_t count)
 {
     if (!list->full)
-        list->full = count > 0 && count < SYNC_LIMIT && count % 10 == 0 ? count : SYNC_LIMIT;
+        list->full = count >= SURELY_WHOLE && count < SYNC_LIMIT ? count : SYNC_LIMIT;
     list->done = count < list->full || count > SYNC_LIMIT;
 }
 
@@ -118,6 +119,7 @@ static enum tg_status take_envelope(struct sync_list *list, const cJSON *envelop
 {
     int64_t page = number_of(envelope, "page"), pages = number_of(envelope, "total_pages");
     int64_t total = number_of(envelope, "total"), size = number_of(envelope, "page_size");
+    bool done;
 
     if (list->count > 0 && list->page == 0)
         return tg_fail(err, TG_BAD_INPUT, "the list is an array first and an object then");
@@ -126,11 +128,16 @@ static enum tg_status take_envelope(struct sync_list *list, const cJSON *envelop
                        (unsigned long long)list->page + 1);
     if ((list->page > 0 && total != list->total) || (count == 0 && pages > (int64_t)list->page + 1))
         return tg_fail(err, TG_AGAIN, "the list changes while it is read");
+    size = size > 0 ? size : SYNC_PAGE_SIZE;
+    done = pages >= 0 ? (int64_t)list->page + 1 >= pages : (int64_t)count < size;
+    if (done && total >= 0 && (uint64_t)total != list->count + count)
+        return tg_fail(err, TG_AGAIN, "the list has %zu elements, and says that it has %lld", list->count + count,
+                       (long long)total);
     list->by_page = true;
     list->page++;
     list->total = total;
-    list->page_size = size > 0 ? (uint64_t)size : SYNC_PAGE_SIZE;
-    list->done = pages >= 0 ? list->page >= (uint64_t)pages : count < list->page_size;
+    list->page_size = (uint64_t)size;
+    list->done = done;
     return TG_OK;
 }
 
@@ -177,11 +184,25 @@ static enum tg_status take(struct sync_list *list, cJSON *root, struct tg_err *e
     return TG_OK;
 }
 
+/* As many as a document of these octets may have, or more: a node costs far more memory than it has octets. */
+static size_t nodes_at_most(struct tg_slice body)
+{
+    size_t n = 1;
+
+    for (size_t i = 0; i < body.len; i++)
+        n += body.ptr[i] == ',' || body.ptr[i] == '[' || body.ptr[i] == '{';
+    return n;
+}
+
 enum tg_status sync_list_take(struct sync_list *list, struct tg_slice body, struct tg_err *err)
 {
     cJSON *root = NULL;
-    enum tg_status st = parse(body, &root, err);
+    enum tg_status st;
 
+    if (list->nodes >= NODES)
+        return tg_fail(err, TG_LIMIT, "the list is larger than a set may be");
+    st = parse(body, NODES - list->nodes, &root, err);
+    list->nodes += nodes_at_most(body);
     if (st == TG_OK)
         st = take(list, root, err);
     cJSON_Delete(root);

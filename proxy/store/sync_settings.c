@@ -90,22 +90,12 @@ static void check_place(const struct reading *r, const struct tg_sync_settings *
         complain(r, "namespace", "/api/v1 has no namespaces");
 }
 
-static void check_ca_file(const struct reading *r, struct tg_slice file)
-{
-    struct tg_tls_client_settings trust = {.ca_file = file.ptr};
-    struct tg_tls_client *client = NULL;
-    struct tg_err err;
-
-    if (file.len && tg_tls_client_new(&trust, &client, &err) != TG_OK)
-        complain(r, "ca_file", tg_err_text(&err));
-    tg_tls_client_unref(client);
-}
-
 bool tg_sync_settings_read(const struct tg_tree *tree, const cJSON *node, struct tg_arena *arena,
                            struct tg_sync_settings *out, struct tg_problems *problems)
 {
     struct reading r = {tree, node, arena, problems};
     size_t errors = problems->errors;
+    struct tg_err err;
 
     *out = (struct tg_sync_settings){0};
     if (!cJSON_IsObject(node)) {
@@ -120,7 +110,8 @@ bool tg_sync_settings_read(const struct tg_tree *tree, const cJSON *node, struct
     end_text(&r, &out->proxy);
     check_url(&r, out);
     check_place(&r, out);
-    check_ca_file(&r, out->ca_file);
+    if (tg_tls_check_ca_file(out->ca_file.ptr, &err) != TG_OK)
+        complain(&r, "ca_file", tg_err_text(&err));
     tg_set_rules_check(tree, node, "sync", &out->rules, problems);
     return problems->errors == errors;
 }

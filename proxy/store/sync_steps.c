@@ -118,7 +118,7 @@ void sync_round_begin(struct tg_sync *s)
     s->moves = 0;
     s->bytes = 0;
     s->at = 0;
-    s->until_ms = tg_clock_mono_ms() + s->periods.round;
+    s->until_ms = tg_clock_mono_ms() + ROUND_MS;
     if (!s->visits.lookable || s->visits.count == 0) {
         read_all(s);
         return;
@@ -157,9 +157,11 @@ static void make_set(struct tg_sync *s)
 
     if (s->v1)
         sync_from_v1(&s->policy_list, &s->route_list);
-    sync_spread_enforced(s->policy_list.items, s->route_list.items, s->namespaces);
     tg_buf_addf(&name, "the set of %s", s->base);
-    st = tg_set_make(tg_buf_cstr(&name), s->policy_list.items, s->route_list.items, &set, &err);
+    st = sync_spread_enforced(s->policy_list.items, s->route_list.items, s->namespaces,
+                              tg_slice_str(s->organization_id), &err);
+    if (st == TG_OK)
+        st = tg_set_make(tg_buf_cstr(&name), s->policy_list.items, s->route_list.items, &set, &err);
     tg_buf_fini(&name);
     if (st != TG_OK) {
         sync_fail(s, SYNC_AWAY, tg_err_text(&err), s->interval_ms);
@@ -269,11 +271,13 @@ static cJSON *read_whole(struct tg_sync *s, struct tg_slice body)
     struct tg_err err;
 
     sync_list_init(&list, false);
-    if (sync_list_take(&list, body, &err) == TG_OK) {
+    if (sync_list_take(&list, body, &err) != TG_OK) {
+        fail_of(s, tg_err_text(&err));
+    } else if (list.page && !list.done) {
+        fail_of(s, "the list comes in several pages, and this one is asked for whole");
+    } else {
         items = list.items;
         list.items = NULL;
-    } else {
-        fail_of(s, tg_err_text(&err));
     }
     sync_list_fini(&list);
     return items;

@@ -17,6 +17,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -379,6 +380,23 @@ def own_tokens(says, find=None):
     return rule
 
 
+def assigns(t, reader, command, m):
+    """A variable for the commands that follow."""
+    status, said = reader.type('%s; printf "%%s" "$%s"' % (command.text, m[1]))
+    t.assertEqual(status, 0, said)
+    t.assertRegex(said, r"\A[\x21-\x7e].*\Z")
+    t.assertNotEqual(said, "null")
+    reader.env[m[1]] = said
+
+
+def copies(t, reader, command, _):
+    """The store as it was, whole."""
+    runs()(t, reader, command, _)
+    with sqlite3.connect(reader.path("backup.db")) as copy:
+        t.assertEqual(copy.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+        t.assertGreater(copy.execute("SELECT count(*) FROM audit").fetchone()[0], 5)
+
+
 OURS = r"build/release/tollgate "
 RULES = [
     (r"scripts/demo --once", runs("All six as expected")),
@@ -419,6 +437,29 @@ IDENTITY = [
     (OURS + r"token list .*", own_tokens("deploy", find=r"^(\S+) .* deploy$")),
     (OURS + r"token revoke .*", own_tokens("")),
 ] + RULES
+MANAGED = [
+    (r"(?s)([A-Z_]+)=(.*)", assigns),
+    (OURS + r"mint --generate .*", runs()),
+    (r"mkdir .*", runs()),
+    (OURS + r"token create --kind api-user .*", runs("^API user .* it is not shown again$")),
+    (OURS + r"run -c manager\.yaml >access\.log", serves),
+    (OURS + r"audit --result denied .*", runs(r'"action":"request\.denied"')),
+    (r"(?s)curl -i .*", asks),
+    (r"printf %s .* >body", runs()),
+    (r"openssl dgst .* body", runs("^c304f14ed490c05fc25fc596963adfdc692cd0aaf4d352d7e32c84ae21230cc0 ")),
+    (r"openssl pkey .*", runs()),
+    (r"sqlite3 .*", copies),
+] + RULES
+CONTROLLED = [
+    (OURS + r"token create --kind api-user .*", elsewhere("--kind", "tests/wire/test_two_processes.py", "is at another")),
+    (OURS + r"mint --generate .*", runs()),
+    (r"openssl .*", runs()),
+    (r"mkdir .*", runs()),
+    (OURS + r"bundle build .*", runs("^sequence [0-9]+: 1 policies, 1 routes, until ")),
+    (OURS + r"bundle sign .*", runs()),
+    (OURS + r"bundle verify .*", runs("^routes +1$")),
+    (OURS + r"run -c sidecar\.yaml >access\.log", serves),
+] + RULES
 LIMITS = [(r"(bench/limits) (cost|three)", measures)] + RULES
 # The lines of the compose example are typed in its pod.
 COMPOSE = elsewhere("def test_as_documented", why="wants the compose example to run")
@@ -436,9 +477,13 @@ def made(reader, setting, name, ca, leaf):
     """The text of a file that a setting names."""
     if "jwks" in setting:
         return json.dumps(jwks())
+    if name == "signing.pub":                            # of a bundle
+        pair = subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519"], capture_output=True, check=True).stdout
+        public = subprocess.run(["openssl", "pkey", "-pubout"], input=pair, capture_output=True, check=True).stdout
+        return public.decode()
     if setting == "public_key_file":
         return mint.pem(mint.spki(key("rsaA")))
-    if "debug_trace" in setting or "secret" in setting or setting in ("token_file", "store_password_file"):
+    if "debug_trace" in setting or "secret" in setting or setting.endswith(("token_file", "password_file")):
         return SECRET + "\n"
     if setting == "revoked_tokens_file":
         return json.dumps({"iss": "https://idp.example.com", "jti": "7"}) + "\n"
@@ -475,8 +520,8 @@ def whole_configuration(base, text):
         base = re.sub(r"(?m)^upstream:.*\n", "", base)
     elif not re.search(r"(?m)^upstream:", base):
         base += "upstream: http://127.0.0.1:3000\n"
-    if re.search(r"(?m)^address:", text):
-        base = re.sub(r"(?m)^address:.*\n", "", base)
+    for name in re.findall(r"(?m)^(address|state_dir):", text):
+        base = re.sub(r"(?m)^%s:.*\n" % name, "", base)
     if "downstream_mtls:" in text and "certificate_file:" not in text:
         base += "certificate_file: tls.crt\ncertificate_key_file: tls.key\n"
     return base + text
@@ -543,6 +588,7 @@ VOLATILE = (
     (r'("(duration_ms|upstream_duration_ms|remaining|bytes_out)": ?)[\d.]+', r"\1N"),
     (r'"token_id": ?"\w+"', '"token_id":ID'),
     (r"^(Date|X-RateLimit-Reset): .*", r"\1: SOME"),
+    (r"^(signed by|sequence) +\S+", r"\1 SOME"),
     (r"[ \r]+$", ""),
 )
 
@@ -727,6 +773,9 @@ Tls = page("Tls", "docs/tls.md")
 Policies = page("Policies", "docs/ppl.md")
 Identity = page("Identity", "docs/identity.md", IDENTITY)
 Limits = page("Limits", "docs/limits.md", LIMITS)
+KEPT = BASE + "state_dir: state\n"
+Management = page("Management", "docs/management.md", MANAGED, first=KEPT)
+ControlPlane = page("ControlPlane", "docs/control-plane.md", CONTROLLED, first=KEPT)
 
 
 def two_tokens(cls):

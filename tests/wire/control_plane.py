@@ -29,10 +29,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def handle(self):
+        self.server.cp.open.add(self.connection)
         try:
             super().handle()
         except ConnectionError:
             pass  # a client that had enough
+        self.server.cp.open.discard(self.connection)
 
     def finish(self):
         try:
@@ -90,7 +92,7 @@ class ControlPlane:
         self.namespaces = [{"id": ORG, "name": "Global", "type": "root"}]
         self.policies, self.routes, self.elsewhere = [], [], []
         self.etags, self.cap, self.id_ttl = False, 10000, 3600
-        self.alive, self.issued = {}, []
+        self.alive, self.issued, self.open = {}, [], set()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
         self.server.cp = self
@@ -100,8 +102,14 @@ class ControlPlane:
         self.thread.start()
 
     def stop(self):
+        """Nobody is there any more, on connections that are open neither."""
         self.server.shutdown()
         self.server.server_close()
+        for connection in list(self.open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     # ---- what a test says and sees ----
 

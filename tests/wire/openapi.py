@@ -1,4 +1,4 @@
-"""The management API's own description, as a judge of its answers: every status, member and field is in it, or is wrong.
+"""The management API's own description, as a judge of its answers: what is not in it is wrong.
 
     from openapi import Api
     api = Api(port, token="tga_...")
@@ -10,6 +10,7 @@ What the document does not know (an unknown path, a method that is not offered) 
 import http.client
 import json
 import os
+import posixpath
 import re
 import ssl
 
@@ -46,9 +47,14 @@ def _validate(schema, value, what):
         raise AssertionError("%s is not as openapi.json has it: %s\n%s" % (what, "; ".join(errors), json.dumps(value)))
 
 
+def canonical(target):
+    path = target.split("?")[0]
+    return posixpath.normpath("/" + path.lstrip("/")) + ("/" if path.endswith("/") and len(path) > 1 else "")
+
+
 def operation_of(method, path):
     """(template, operation) of a request; (None, None): the document has no such path, (template, None): no method."""
-    path = path.split("?")[0]
+    path = canonical(path)
     for template, item in DOCUMENT["paths"].items():
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
             return template, item.get(method.lower())
@@ -67,7 +73,7 @@ def check(method, path, status, headers, body):
         raise AssertionError("%s, which no test may see: %r" % (what, body[:300]))
     if method == "HEAD":
         return
-    view = "ErrorV0" if path.startswith("/api/v0/") else "ErrorV1"
+    view = "ErrorV0" if canonical(path).startswith("/api/v0/") else "ErrorV1"
     if operation is None:
         if status < 400:
             raise AssertionError("%s is not in openapi.json" % what)

@@ -153,7 +153,8 @@ j -XPOST -H "Authorization: Bearer $ID" -H 'Content-Type: application/json' -d '
         self.assertEqual(self.codes(r"""
 code -H "Authorization: Bearer $ID" "$MG/api/v1/policies?page_size=101"; code -H "Authorization: Bearer $ID" "$MG/api/v1/policies?page=0"
 """), [400, 400])
-        self.assertEqual(self.json(r"""j -H "Authorization: Bearer $ID" "$MG/api/v1/policies?page=9999" """)["data"], [])
+        said = self.json(r"""j -H "Authorization: Bearer $ID" "$MG/api/v1/policies?page=9999" """)
+        self.assertEqual(said["data"], [])
 
     def test_05_Z11_on_the_management_API(self):
         self.assertEqual(self.codes(r"""code -XPOST -d '{}' "$MG/api/v1/auth/login" """), [404])

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -371,6 +372,17 @@ class Fetched(WithKeys):
         self.shelf.text, self.shelf.etag = self.keys.bundle(document(self.up, "/s2"), 2), '"3"'
         self.wait_status(gate, "/s2", 200)
 
+    def test_the_query_of_its_url_is_told_nowhere(self):
+        """A presigned URL has its secret there."""
+        self.shelf.url += "?signature=secret-of-the-url"
+        gate = self.start_with(self.keys.bundle(document(self.up), 1))
+        self.assertEqual(self.status(gate, "/s1"), 200)
+        self.shelf.text, self.shelf.etag = "no bundle", '"2"'
+        self.wait_told(gate, "/policies.bundle: no bundle")
+        self.shelf.fail = (503, {})
+        self.wait_told(gate, "/policies.bundle: HTTP 503")
+        self.assertNotIn("secret-of-the-url", gate.stderr() + self.details(gate) + gate.metrics())
+
     def test_a_server_that_is_away_at_the_start(self):
         state = self.folder()
         cfg = config(None, state_dir=state, bundle=self.settings(url=self.shelf.url, interval="1s"))
@@ -465,6 +477,25 @@ class Command(WithKeys):
         code, out, err = run("bundle", "sign", "--key", self.keys.path("a.pem"), "-", stdin="{}")
         self.assertEqual((code, out), (1, ""))
         self.assertIn('"seq"', err)
+
+    def test_output_that_is_no_file_is_written_to(self):
+        """Taking away the name of a pipe or a device, /dev/null say, would harm others; a link stays a link."""
+        source = self.keys.write("p.yaml", json.dumps(document(self.up)))
+        pipe, link, file = (self.keys.path(name) for name in ("out.pipe", "out.link", "out.file"))
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        code, out, err = run("bundle", "build", "-o", pipe, source)
+        self.assertEqual((code, out), (0, ""), err)
+        self.assertTrue(stat.S_ISFIFO(os.stat(pipe).st_mode))
+        self.assertTrue(os.read(reader, 100).startswith(b'{"seq":'))
+        self.keys.write("out.file", "old")
+        os.symlink("out.file", link)
+        code, out, err = run("bundle", "build", "-o", link, source)
+        self.assertEqual((code, out), (0, ""), err)
+        self.assertTrue(os.path.islink(link))
+        with open(file, encoding="utf-8") as f:
+            self.assertTrue(f.read().startswith('{"seq":'))
 
     def test_usage(self):
         for args in (

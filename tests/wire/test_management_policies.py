@@ -229,7 +229,8 @@ class Documents(Managing):
                 dict(before.json, updatedAt="", policies=0, enforcedPolicies=0, routes=0, enforcedRoutes=0),
             )
             self.assertGreater(after.json["updatedAt"], before.json["updatedAt"])
-            self.assertEqual((before.headers["etag"], after.headers["etag"]), ('"v1"', '"v2"'))
+            for answer, version in ((before, 1), (after, 2)):
+                self.assertRegex(answer.headers["etag"], r'^"v%d-r\d+"$' % version)
             self.assertEqual(self.api.get(self.org + path).json, after.json)
         v1 = self.api.get("/api/v1/policies/" + policy["id"]).json
         again = self.api.put("/api/v1/policies/" + policy["id"], v1)
@@ -257,12 +258,23 @@ class Documents(Managing):
         self.assertEqual(self.api.get(self.org.replace(ORGANIZATION, "another") + "/policies").status, 404)
         self.assertEqual(self.api.call("PATCH", path, []).status, 405)
 
+    def test_a_tag_is_of_all_that_is_shown(self):
+        """A policy shows its routes: a new one is another representation of the policy, and no change of it."""
+        policy = self.policy(self.gate)
+        path = self.org + "/policies/" + policy["id"]
+        tag = self.api.get(path).headers["etag"]
+        route = self.route(self.gate, policies=[policy["id"]])
+        again = self.api.get(path, headers={"If-None-Match": tag})
+        self.assertEqual(again.status, 200)
+        self.assertEqual([r["id"] for r in again.json["routes"]], [route["id"]])
+        self.assertEqual(self.api.put(path, again.json, headers={"If-Match": tag}).status, 200)
+
     def test_entity_tags(self):
         path = self.org + "/policies/" + self.policy(self.gate)["id"]
-        self.assertEqual(self.api.get(path, headers={"If-None-Match": '"v1"'}).status, 304)
-        self.assertEqual(self.api.get(path, headers={"If-None-Match": '"v2"'}).status, 200)
+        for tag, status in ((self.api.get(path).headers["etag"], 304), ('"v2"', 200), ('"v1"', 200)):
+            self.assertEqual(self.api.get(path, headers={"If-None-Match": tag}).status, status)
         body = {"name": "q", "ppl": ALLOW}
-        for old in ('"v2"', '"x"'):
+        for old in ('"v2"', '"x"', '"v1-x"', '"v1-r"', '"v1-"', '"v-r1"', '"v2-r1"', 'W/"v1"'):
             self.assertEqual(self.api.put(path, body, headers={"If-Match": old}).status, 412)
             self.assertEqual(self.api.delete(path, headers={"If-Match": old}).status, 412)
         self.assertEqual(self.api.put(path, body, headers={"If-Match": '"v1"'}).status, 200)

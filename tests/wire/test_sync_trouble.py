@@ -76,6 +76,15 @@ class Trouble(Sync):
         self.becomes(gate, "/", 403)
         self.assertNotIn("answers with", self.verbose(gate))
 
+    def test_namespaces_in_pages_are_not_taken_for_all(self):
+        """One that is not seen would be without the enforced policies of those above it."""
+        gate = self.good()
+        page = {"data": self.cp.namespaces, "total": 2, "page": 1, "page_size": 1, "total_pages": 2}
+        self.cp.say("/namespaces", lambda h, q: h.reply(200, page))
+        gate.reload()
+        self.says(gate, "the list comes in several pages")
+        self.assertEqual(self.statuses(gate, "/"), [200])
+
     def failure(self, gate, words):
         line = [x for x in self.verbose(gate).splitlines() if x.startswith("sync with") and "; " in x]
         return line and re.search(words, line[0].split("; ", 1)[1])

@@ -434,13 +434,14 @@ static void failures(void **state)
         {TG_DENIED, "no \"you\"", 403, "{\"error\":\"no \\\"you\\\"\"}\n"},
         {TG_UNAVAILABLE, "/s/tollgate.db: locked", 503, "{\"error\":\"the store cannot be used at the moment\"}\n"},
         {TG_BAD_INPUT, "/s/tollgate.db: damaged", 503, "{\"error\":\"the store cannot be used at the moment\"}\n"},
+        {TG_BAD_INPUT, "tollgate.db: is no member", 400, "{\"error\":\"tollgate.db: is no member\"}\n"},
         {TG_IO, "secret", 500, "{\"error\":\"internal server error\"}\n"},
     };
 
     (void)state;
     tg_log_set_level(TG_LOG_OFF);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct api_answer out = {0};
+        struct api_answer out = {.state_dir = "/s"};
         struct tg_err err = {.status = cases[i].st};
 
         snprintf(err.text, sizeof(err.text), "%s", cases[i].text);

@@ -125,6 +125,13 @@ static const struct {
     {"https://[fec0::1]/", NOTHING, false},
     {"https://[fc00::1]/", NOTHING, false},
     {"https://[ff02::1]/", NOTHING, false},
+    {"https://[::ffff:0:7f00:1]/", NOTHING, false},      /* SIIT */
+    {"https://[64:ff9b:1::7f00:1]/", NOTHING, false},
+    {"https://[4000::1]/", NOTHING, false},              /* given to nobody */
+    {"https://[5f00::1]/", NOTHING, false},
+    {"https://[8000::1]/", NOTHING, false},
+    {"https://[fe00::1]/", NOTHING, false},
+    {"https://[3ffe::1]/", NOTHING, true},
     {"https://2130706433/", NOTHING, false},
     {"https://0x7f000001/", NOTHING, false},
     {"https://0x7f.0.0.1/", NOTHING, false},
@@ -177,6 +184,23 @@ static void where_they_go(void **state)
     tg_buf_fini(&long_url);
 }
 
+static void what_may_be_allowed(void **state)
+{
+    static const char *const good[] = {"10.0.0.0/8", "10.0.0.1", "fd00::/8", "::1", "::ffff:10.0.0.0/104", "hooks.test",
+                                       "HOOKS.test.", "localhost", "a_b-c.x1"};
+    static const char *const bad[] = {"", ".", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/08", "10.0.0.256",
+                                      "fd00::/129", "fd00:::/8", "[::1]", "*.test", "hooks..test", ".test", "a b",
+                                      "hooks.test:80", "http://hooks.test", "127.1", "2130706433", "h\xc3\xb6.test"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (!webhook_network_is_good(tg_slice_str(good[i])))
+            fail_msg("%s is not taken", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (webhook_network_is_good(tg_slice_str(bad[i])))
+            fail_msg("%s is taken", bad[i]);
+}
+
 static bool may(int given, const char *host, const char *address)
 {
     struct tg_ip ip;
@@ -215,14 +239,14 @@ static void make(const char *id, const char *url, const char *events, bool activ
         fail_msg("%s", err.text);
 }
 
+static struct webhook_ids full;
 static uint64_t add(const char *event, const char *body)
 {
-    uint64_t dropped = 0;
     struct tg_err err;
 
-    if (webhook_queue_add(db, event, tg_slice_str(body), 1000, &dropped, &err) != TG_OK)
+    if (webhook_queue_add(db, event, tg_slice_str(body), 1000, &full, &err) != TG_OK)
         fail_msg("%s", err.text);
-    return dropped;
+    return full.count;
 }
 
 static void add_head(void *arg, const struct delivery *d)
@@ -318,6 +342,7 @@ static void bounds(void **state)
     for (int i = 0; i < WEBHOOK_QUEUE; i++)
         assert_int_equal(add("policy.created", "1"), 0);
     assert_int_equal(add("policy.created", "1"), 1);
+    assert_string_equal(full.ids[0], "a");
     assert_int_equal(add("x", "1"), 1);                  /* those of others have room */
     assert_int_equal(tg_db_run(db, "DELETE FROM webhook_queue", NULL), TG_OK);
     for (int i = 0; i < 1 << 20; i++)
@@ -419,8 +444,8 @@ static void given_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(vector),   TEST(where_they_go), TEST(what_is_connected_to), TEST(who_is_told),
-        TEST(replaced), TEST(bounds),        TEST(given_up),
+        TEST(vector),    TEST(where_they_go), TEST(what_may_be_allowed), TEST(what_is_connected_to), TEST(who_is_told),
+        TEST(replaced),  TEST(bounds),        TEST(given_up),
     };
 
     tg_log_set_level(TG_LOG_OFF);

@@ -703,7 +703,7 @@ static void rsa_operator(void **state)
 
 static void operators_logout(void **state)
 {
-    char one[2048];
+    char one[4096];
 
     (void)state;
     snprintf(one, sizeof one, "%s", jwt(bob, operators_jwt("bob", "bob", AUD, IAT)));

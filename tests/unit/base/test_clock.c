@@ -91,6 +91,23 @@ static void beyond_the_calendar(void **state)
     assert_string_equal(text, "9999-12-31T23:59:59.999Z");
 }
 
+static void whole_seconds(void **state)
+{
+    static const struct { int64_t s; const char *text; } cases[] = {
+        {0, "1970-01-01T00:00:00Z"}, {1795255200, "2026-11-21T10:00:00Z"}, {-1, "1969-12-31T23:59:59Z"},
+        {INT64_MAX, "9999-12-31T23:59:59Z"}, {INT64_MIN, "0000-01-01T00:00:00Z"},
+    };
+    struct tg_buf out = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        out.len = 0;
+        tg_clock_add_s(&out, cases[i].s);
+        assert_string_equal(tg_buf_cstr(&out), cases[i].text);
+    }
+    tg_buf_fini(&out);
+}
+
 static void setting(void **state)
 {
     (void)state;
@@ -108,7 +125,8 @@ static void setting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(parsing), cmocka_unit_test(there_and_back),
-                                       cmocka_unit_test(beyond_the_calendar), cmocka_unit_test(setting)};
+                                       cmocka_unit_test(beyond_the_calendar), cmocka_unit_test(whole_seconds),
+                                       cmocka_unit_test(setting)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

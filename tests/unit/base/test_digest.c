@@ -186,11 +186,40 @@ static void base64_there_and_back(void **state)
     }
 }
 
+static void jitter(void **state)
+{
+    bool moves = false;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        int64_t ms = tg_with_jitter(1000);
+
+        assert_true(ms > 900 && ms <= 1000);
+        moves = moves || ms != tg_with_jitter(1000);
+    }
+    assert_true(moves);
+}
+
+static void hex_digits(void **state)
+{
+    static const char digits[] = "0123456789abcdef", upper[] = "ABCDEF";
+
+    (void)state;
+    for (int i = 0; i < 16; i++)
+        assert_int_equal(tg_hex_digit(digits[i]), i);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(tg_hex_digit(upper[i]), 10 + i);
+    for (const char *c = "/:@G`g \xff"; *c; c++)
+        assert_int_equal(tg_hex_digit(*c), -1);
+    assert_int_equal(tg_hex_digit('\0'), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256), cmocka_unit_test(hmac),  cmocka_unit_test(threads), cmocka_unit_test(uuids),
-        cmocka_unit_test(equal),  cmocka_unit_test(base64), cmocka_unit_test(base64_there_and_back)};
+        cmocka_unit_test(equal),  cmocka_unit_test(base64), cmocka_unit_test(base64_there_and_back),
+        cmocka_unit_test(jitter), cmocka_unit_test(hex_digits)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -193,11 +193,50 @@ static void beside(void **state)
     }
 }
 
+/* The stamp of a file that is swapped, rewritten, or only given other times; and of a link's target. */
+static void stamps(void **state)
+{
+    char link_path[80];
+    uint64_t none, first, second, third;
+    struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+
+    (void)state;
+    snprintf(link_path, sizeof(link_path), "%s/link", folder);
+    unlink(path);
+    none = tg_file_stamp(path);
+    assert_int_equal(none, 1);
+    put(TG_S("one"));
+    first = tg_file_stamp(path);
+    assert_true(first > 1);
+    assert_true(tg_file_stamp(path) == first);
+    put(TG_S("two"));
+    second = tg_file_stamp(path);
+    assert_true(second != first);
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    third = tg_file_stamp(path);
+    assert_true(third != second);
+    assert_int_equal(symlink(path, link_path), 0);
+    assert_true(tg_file_stamp(link_path) == third);
+    unlink(link_path);
+}
+
+static void open_to_all(void **state)
+{
+    (void)state;
+    put(TG_S("one"));
+    assert_false(tg_file_is_open_to_all(path));
+    assert_int_equal(chmod(path, 0604), 0);
+    assert_true(tg_file_is_open_to_all(path));
+    unlink(path);
+    assert_false(tg_file_is_open_to_all(path));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits), cmocka_unit_test(what_cannot_be_read), cmocka_unit_test(pipes),
-        cmocka_unit_test(secrets), cmocka_unit_test(replacing), cmocka_unit_test(beside)};
+        cmocka_unit_test(secrets), cmocka_unit_test(replacing), cmocka_unit_test(beside),
+        cmocka_unit_test(stamps), cmocka_unit_test(open_to_all)};
 
     return cmocka_run_group_tests(tests, setup, teardown);
 }

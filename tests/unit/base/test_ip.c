@@ -116,10 +116,27 @@ static void from_sockets(void **state)
     assert_false(tg_cidr_contains(&(struct tg_cidr){0}, &a)); /* none is in no block, not even in none */
 }
 
+static void localhost(void **state)
+{
+    static const struct { const char *host; bool want; } cases[] = {
+        {"localhost", true}, {"LocalHost.", true}, {"a.localhost", true}, {"a.b.localhost.", true},
+        {"localhost..", false}, {"notlocalhost", false}, {"localhost.example", false}, {"", false}, {".", false},
+        {"127.0.0.1", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (tg_host_is_localhost(tg_slice_str(cases[i].host)) != cases[i].want)
+            fail_msg("%s", cases[i].host);
+    assert_true(tg_slice_eq(tg_host_without_dot(TG_S("a.example.")), TG_S("a.example")));
+    assert_true(tg_slice_eq(tg_host_without_dot(TG_S("a")), TG_S("a")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(addresses), cmocka_unit_test(blocks),
-                                       cmocka_unit_test(every_length), cmocka_unit_test(from_sockets)};
+                                       cmocka_unit_test(every_length), cmocka_unit_test(from_sockets),
+                                       cmocka_unit_test(localhost)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

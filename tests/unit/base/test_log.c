@@ -199,7 +199,7 @@ static uint64_t check_lines(struct tg_slice text)
 
     while (rest.len && tg_slice_cut(rest, '\n', &line, &rest)) {
         struct tg_slice id, number, fill;
-        uint64_t who, n;
+        uint64_t who = 0, n = 0;
 
         assert_true(tg_slice_cut(line, ':', &id, &fill) && tg_slice_cut(fill, ':', &number, &fill));
         assert_true(tg_slice_to_u64(id, &who) && who < 4 && tg_slice_to_u64(number, &n));

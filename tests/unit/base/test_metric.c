@@ -141,10 +141,122 @@ static void writers_amid_a_scrape(void **state)          /* many blocks; workers
         assert_int_equal(tg_metric_value(many[i]), 80);
 }
 
+static bool is_shown(const char *text)
+{
+    struct tg_buf out = {0};
+    bool found;
+
+    tg_metric_render(&out);
+    found = strstr(tg_buf_cstr(&out), text) != NULL;
+    tg_buf_fini(&out);
+    return found;
+}
+
+static void a_group_ends_with_its_last_owner(void **state)
+{
+    (void)state;
+    struct tg_metric *times = tg_metric_family(TG_HISTOGRAM, "t_group_seconds", "Times", "route");
+    struct tg_metric *counts = tg_metric_family(TG_COUNTER, "t_group_total", "Counts", "route");
+    struct tg_slice name = TG_S("gone");
+    struct tg_metric_group *one = tg_metric_group_ref(name), *other = tg_metric_group_ref(name);
+    struct tg_series *s = tg_metric_series_in(one, counts, &name), *t = tg_metric_series_in(one, times, &name);
+
+    assert_ptr_equal(one, other);
+    assert_ptr_equal(tg_metric_series_in(other, counts, &name), s);
+    tg_metric_add(s, 3, 7);
+    tg_metric_observe_us(t, 200, 1500);
+    tg_metric_group_unref(one);
+    expect_text("t_group_total{route=\"gone\"} 7\n");   /* the other one still counts */
+    tg_metric_group_unref(other);
+    assert_false(is_shown("route=\"gone\""));
+    name = TG_S("new");                                  /* what takes their places begins with nothing */
+    one = tg_metric_group_ref(name);
+    tg_metric_series_in(one, counts, &name);
+    tg_metric_series_in(one, times, &name);
+    expect_text("t_group_total{route=\"new\"} 0\n");
+    expect_text("t_group_seconds_count{route=\"new\"} 0\n");
+    expect_text("t_group_seconds_sum{route=\"new\"} 0.000000\n");
+    tg_metric_group_unref(one);
+    tg_metric_group_unref(NULL);
+}
+
+static void what_two_groups_share_or_none_has_lasts(void **state)
+{
+    (void)state;
+    struct tg_metric *m = tg_metric_family(TG_COUNTER, "t_shared_total", "Counts", "of");
+    struct tg_metric_group *a = tg_metric_group_ref(TG_S("a")), *b = tg_metric_group_ref(TG_S("b"));
+    struct tg_series *alone, *both, *lasting;
+
+    both = tg_metric_series_in(a, m, &TG_S("both"));
+    alone = tg_metric_series_in(a, m, &TG_S("alone"));
+    lasting = tg_metric_series_in(a, m, &TG_S("lasting"));
+    assert_ptr_equal(tg_metric_series_in(b, m, &TG_S("both")), both);
+    assert_ptr_equal(tg_metric_series(m, &TG_S("lasting")), lasting);
+    tg_metric_add(alone, 0, 1);
+    tg_metric_group_unref(a);
+    tg_metric_add(both, 0, 2);
+    tg_metric_add(lasting, 0, 3);
+    tg_metric_group_unref(b);
+    assert_false(is_shown("{of=\"alone\"}"));
+    expect_text("{of=\"both\"} 2\n");
+    expect_text("{of=\"lasting\"} 3\n");
+}
+
+enum { MANY = 150000 };                                  /* there is room for somewhat fewer */
+
+static struct tg_series *make_many(struct tg_metric *m, struct tg_metric_group **groups, int count, int round)
+{
+    struct tg_series *s = NULL;
+
+    for (int i = 0; i < count; i++) {
+        char text[32];
+        struct tg_slice name = {text, (size_t)snprintf(text, sizeof(text), "r%d-%d", round, i)};
+
+        groups[i] = tg_metric_group_ref(name);
+        s = tg_metric_series_in(groups[i], m, &name);
+    }
+    return s;
+}
+
+static void end_many(struct tg_metric_group **groups, int count)
+{
+    for (int i = 0; i < count; i++)
+        tg_metric_group_unref(groups[i]);
+}
+
+/* New names for the same number of routes, again and again; then too many at once. */
+static void room_is_bounded(void **state)
+{
+    (void)state;
+    struct tg_metric *m = tg_metric_family(TG_HISTOGRAM, "t_many_seconds", "Times", "route");
+    struct tg_metric_group **groups = TG_NEW_ARRAY(struct tg_metric_group *, MANY);
+    struct tg_series *overflow, *last;
+
+    for (int round = 0; round < 5; round++) {
+        last = make_many(m, groups, MANY / 3, round);
+        tg_metric_observe_us(last, 1, 1);
+        end_many(groups, MANY / 3);
+    }
+    last = make_many(m, groups, MANY, 5);
+    overflow = tg_metric_series(m, &TG_S("overflow"));
+    assert_ptr_equal(last, overflow);
+    assert_int_equal(tg_metric_value(overflow), 0);
+    assert_ptr_not_equal(tg_metric_series(m, &TG_S("r5-1")), overflow);
+    assert_ptr_equal(tg_metric_series(m, &TG_S("r6-1")), overflow);
+    tg_metric_observe_us(last, 1, 1);
+    end_many(groups, MANY);
+    free(groups);
+    assert_int_equal(tg_metric_value(overflow), 1);
+    assert_ptr_not_equal(tg_metric_series(m, &TG_S("r6-1")), overflow); /* there is room again */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sums_and_sorting), cmocka_unit_test(gauges),
-                                       cmocka_unit_test(histograms), cmocka_unit_test(writers_amid_a_scrape)};
+                                       cmocka_unit_test(histograms), cmocka_unit_test(writers_amid_a_scrape),
+                                       cmocka_unit_test(a_group_ends_with_its_last_owner),
+                                       cmocka_unit_test(what_two_groups_share_or_none_has_lasts),
+                                       cmocka_unit_test(room_is_bounded)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -374,8 +374,8 @@ static void files_refused(void **state)
         "", "nothing", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n"
-        "-----END EC PRIVATE KEY-----\n",
+        ("-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n"
+         "-----END EC PRIVATE KEY-----\n"),
     };
     static const enum tg_alg unfit[] = {TG_ALG_RS256, TG_ALG_ES384, TG_ALG_ES512};
     struct tg_signer *keys[TG_SIGNERS_MAX];

@@ -251,6 +251,30 @@ static void a_restart_remembers(void **state)
     forget();
 }
 
+/* What was kept does not compile any more: an older one is no way out. */
+static void a_restart_that_refuses_it_does_not_go_back(void **state)
+{
+    (void)state;
+    put(&key, SET_OF("/7"), 7);
+    begin();
+    wait_for_sequence(7);
+    end();
+    put(&key, SET_OF("/6"), 6);
+    begin();
+    refusal = "route r: to: not allowed here";
+    turn();
+    assert_int_equal(taken, 1);
+    refusal = NULL;
+    for (unsigned i = 0; i < 60; i++)
+        turn();
+    assert_int_equal(in_force(), 0);
+    assert_true(says("its sequence 6 is older than 7"));
+    put(&key, SET_OF("/8"), 8);
+    wait_for_sequence(8);
+    end();
+    forget();
+}
+
 /* It is good, but does not compile on this machine. */
 static void refused_by_boot(void **state)
 {
@@ -358,7 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(newer_ones_only), cmocka_unit_test(the_last_good_one_stays), cmocka_unit_test(swapped_links),
         cmocka_unit_test(a_restart_remembers), cmocka_unit_test(refused_by_boot), cmocka_unit_test(keys_in_rotation),
-        cmocka_unit_test(time_comes),
+        cmocka_unit_test(time_comes),      cmocka_unit_test(a_restart_that_refuses_it_does_not_go_back),
     };
 
     return cmocka_run_group_tests_name("store/bundle_source", tests, start, stop);

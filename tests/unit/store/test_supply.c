@@ -322,6 +322,25 @@ static void a_set_is_stale_after_max_stale(void **state)
     assert_false(tg_supply_stale(r->supply));            /* at once, not at the next look */
 }
 
+/* What was heard in a future that the clock was set back from is heard now. */
+static void a_clock_that_is_set_back_does_not_keep_a_set_young(void **state)
+{
+    struct rig *r = *state;
+
+    r->settings.max_stale_ms = 60000;
+    r->settings.deny_stale = true;
+    restart(r);
+    tg_clock_set_wall_ms(NOW_MS + 86400000);
+    offer(r, "a");
+    settle(r, NULL);
+    tg_clock_set_wall_ms(NOW_MS);
+    tg_supply_look(r->supply);
+    assert_false(tg_supply_stale(r->supply));
+    tg_clock_set_wall_ms(NOW_MS + 60001);
+    tg_supply_look(r->supply);
+    assert_true(tg_supply_stale(r->supply));
+}
+
 static void a_set_is_stale_after_its_own_end(void **state)
 {
     struct rig *r = *state;
@@ -534,6 +553,7 @@ int main(void)
         TEST(trouble_is_told_until_it_is_over),
         TEST(a_set_is_stale_after_max_stale),
         TEST(a_set_is_stale_after_its_own_end),
+        TEST(a_clock_that_is_set_back_does_not_keep_a_set_young),
         TEST(what_was_in_force_is_found_after_a_restart),
         TEST(a_restart_does_not_make_a_stale_set_fresh),
         TEST(when_the_source_was_heard_is_kept_too),

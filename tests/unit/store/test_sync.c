@@ -62,6 +62,7 @@ static void bare_pages(void **state)
         {"one more", {SYNC_LIMIT + 1, 1000, 0}, 2},
         {"several", {3 * SYNC_LIMIT, 1000, 0}, 4},
         {"a server that gives no more than 100", {250, 100, 0}, 3},
+        {"a server that gives no more than 64", {250, 64, 0}, 4},
         {"a round number that is all", {20, 1000, 0}, 2},
     };
 
@@ -135,6 +136,13 @@ static void envelopes(void **state)
          TG_AGAIN, 1},
         {"it shrinks", {"{\"data\":[{\"id\":\"a\"}],\"total\":3,\"page\":1,\"page_size\":1,\"total_pages\":3}",
                         "{\"data\":[],\"total\":3,\"page\":2,\"page_size\":1,\"total_pages\":3}"}, TG_AGAIN, 1},
+        {"one page, it says, and more elements",
+         {"{\"data\":[{\"id\":\"a\"}],\"total\":2,\"page\":1,\"total_pages\":1}"},
+         TG_AGAIN, 0},
+        {"no pages, it says, and more elements", {"{\"data\":[{\"id\":\"a\"}],\"total\":2,\"total_pages\":0}"},
+         TG_AGAIN, 0},
+        {"a longer page, it says", {"{\"data\":[{\"id\":\"a\"}],\"total\":2,\"page_size\":9007199254740991}"},
+         TG_AGAIN, 0},
         {"another page", {"{\"data\":[{\"id\":\"a\"}],\"total\":2,\"page\":2,\"page_size\":1,\"total_pages\":2}"},
          TG_BAD_INPUT, 0},
         {"then an array", {"{\"data\":[{\"id\":\"a\"}],\"total\":2,\"page\":1,\"page_size\":1,\"total_pages\":2}",
@@ -244,6 +252,8 @@ static void namespaces(void **state)
     made = sync_namespaces_of_clusters(clusters, "org");
     is_text(made, "[{\"id\":\"n1\",\"name\":\"prod\",\"parentId\":\"org\"},"
                   "{\"id\":\"c2\",\"name\":\"\",\"parentId\":\"org\"}]");
+    assert_int_equal(sync_pick_namespace(made, TG_S("org"), TG_S("org"), &id, NULL), TG_OK); /* not listed */
+    assert_true(tg_slice_eq(id, TG_S("org")));
     cJSON_Delete(all);
     cJSON_Delete(clusters);
     cJSON_Delete(made);
@@ -276,13 +286,54 @@ static void enforced(void **state)
                          "{\"id\":\"r3\",\"namespaceId\":\"x\"},{\"id\":\"r4\"}]");
 
     (void)state;
-    sync_spread_enforced(policies, routes, all);
+    assert_int_equal(sync_spread_enforced(policies, routes, all, TG_S("org"), NULL), TG_OK);
     is_text(routes, "[{\"id\":\"r1\",\"namespaceId\":\"n1\",\"enforcedPolicyIds\":[\"root\",\"one\"]},"
                     "{\"id\":\"r2\",\"namespaceId\":\"n2\",\"enforcedPolicyIds\":[\"root\"]},"
-                    "{\"id\":\"r3\",\"namespaceId\":\"x\"},{\"id\":\"r4\"}]");
+                    "{\"id\":\"r3\",\"namespaceId\":\"x\",\"enforcedPolicyIds\":[\"root\"]},"
+                    "{\"id\":\"r4\",\"enforcedPolicyIds\":[\"root\"]}]"); /* the root's hold everywhere */
     cJSON_Delete(all);
     cJSON_Delete(policies);
     cJSON_Delete(routes);
+}
+
+/* Small lists whose product is large: the thread has other things to do. */
+static void enforced_without_measure(void **state)
+{
+    cJSON *policies = cJSON_CreateArray(), *routes = cJSON_CreateArray(), *policy;
+    struct tg_err err = {0};
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        policy = cJSON_CreateObject();
+        cJSON_AddStringToObject(policy, "id", "p");
+        cJSON_AddStringToObject(policy, "namespaceId", "org");
+        cJSON_AddTrueToObject(policy, "enforced");
+        cJSON_AddItemToArray(policies, policy);
+        cJSON_AddItemToArray(routes, cJSON_CreateObject());
+    }
+    assert_int_equal(sync_spread_enforced(policies, routes, NULL, TG_S("org"), &err), TG_LIMIT);
+    cJSON_Delete(policies);
+    cJSON_Delete(routes);
+}
+
+/* Each page may be parsed, all together may not: a node of JSON has two octets and takes forty times as many. */
+static void many_small_values(void **state)
+{
+    struct sync_list list;
+    struct tg_buf body = {0};
+    enum tg_status st = TG_OK;
+
+    (void)state;
+    tg_buf_adds(&body, "[{\"id\":\"a\",\"x\":[0");
+    for (int i = 0; i < 1500000; i++)
+        tg_buf_adds(&body, ",0");
+    tg_buf_adds(&body, "]}]");
+    sync_list_init(&list, false);
+    for (int i = 0; i < 4 && st == TG_OK; i++)
+        st = sync_list_take(&list, tg_buf_slice(&body), NULL);
+    assert_int_not_equal(st, TG_OK);
+    tg_buf_fini(&body);
+    sync_list_fini(&list);
 }
 
 static void from_v1(void **state)
@@ -387,7 +438,8 @@ int main(void)
         cmocka_unit_test(what_is_no_list),  cmocka_unit_test(organizations),
         cmocka_unit_test(namespaces),       cmocka_unit_test(references),
         cmocka_unit_test(enforced),         cmocka_unit_test(from_v1),
-        cmocka_unit_test(sections),
+        cmocka_unit_test(sections),         cmocka_unit_test(enforced_without_measure),
+        cmocka_unit_test(many_small_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
