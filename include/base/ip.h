@@ -1,5 +1,7 @@
 /*
- * ip - addresses and CIDR blocks as values, and what a host's name says of addresses by itself. An IPv4-mapped IPv6 address is the IPv4 address everywhere.
+ * ip - addresses and CIDR blocks as values, and what a host's name says of addresses by itself.
+ *
+ * An IPv4-mapped IPv6 address is the IPv4 address everywhere.
  */
 #pragma once
 #include "base/buf.h"

@@ -115,7 +115,6 @@ bool api_change_commit(struct api *api, const struct api_request *req, const str
                        struct api_answer *out);
 void api_change_abort(struct api *api);
 void api_publish(struct api *api);                       /* offers the set as it is in the store now */
-void api_actor(const struct tg_manager *caller, struct tg_buf *out); /* "operator:alice", "api-user:ID (NAME)" */
 /* An entry without a change: a refused login, a denied attempt. Waits for nobody: it may be lost, which is logged. */
 void api_note(struct api *api, const struct api_request *req, const char *action, const char *result,
               struct tg_slice details);

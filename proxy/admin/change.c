@@ -9,7 +9,8 @@
 
 #define NOTE_PATIENCE_MS 50                              /* an entry is not worth keeping its caller waiting */
 
-void api_actor(const struct tg_manager *caller, struct tg_buf *out)
+/* "operator:alice", "api-user:ID (NAME)" */
+static void add_actor(const struct tg_manager *caller, struct tg_buf *out)
 {
     if (!caller)
         return;
@@ -25,7 +26,7 @@ static enum tg_status put_entry(struct api *api, const struct api_request *req, 
     struct tg_buf actor = {0};
     enum tg_status st;
 
-    api_actor(req->caller, &actor);
+    add_actor(req->caller, &actor);
     entry->time_us = req->now_us;
     entry->actor = tg_buf_slice(&actor);
     entry->source_ip = req->source_ip;

@@ -377,7 +377,8 @@ enum tg_status tg_management_new(struct tg_worker *control, const char *state_di
     m->service = (struct tg_service){
         .begin = begin, .arg = m, .body_max = API_BODY_BYTES, .wants_body = wants_body, .tls = m->tls,
         .max_connections = MAX_CONNECTIONS,
-        .max_connections_per_address = MAX_CONNECTIONS_PER_ADDRESS, .error_format = TG_FORMAT_ZERO, .refusal_fields = refusal_fields};
+        .max_connections_per_address = MAX_CONNECTIONS_PER_ADDRESS,
+        .error_format = TG_FORMAT_ZERO, .refusal_fields = refusal_fields};
     st = tg_worker_start(0, "management", &hooks, &worker, err);
     if (st != TG_OK) {
         m->worker = NULL;

@@ -78,7 +78,6 @@ enum tg_status webhook_target_check(const struct tg_strings *allowed, struct tg_
 bool webhook_network_is_good(struct tg_slice text);
 /* Whether a webhook to `host` may connect to that address of it. */
 bool webhook_may_connect(const struct tg_strings *allowed, struct tg_slice host, const struct tg_ip *ip);
-bool webhook_ip_is_public(const struct tg_ip *ip);
 
 /* ---- webhooks.c ---- */
 /* "sha256=" and 64 hex digits. */

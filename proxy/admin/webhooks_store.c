@@ -70,7 +70,8 @@ enum tg_status webhook_list(struct tg_db *db, struct tg_slice id, uint64_t limit
         struct webhook w = {
             .n = tg_query_int(q, 0), .id = tg_query_bytes(q, 1), .url = tg_query_bytes(q, 2),
             .events = tg_query_bytes(q, 3), .active = tg_query_int(q, 4) != 0, .created_s = tg_query_int(q, 5),
-            .updated_s = tg_query_int(q, 6), .last_s = tg_query_int_or(q, 7, -1), .last_status = tg_query_int_or(q, 8, -1),
+            .updated_s = tg_query_int(q, 6), .last_s = tg_query_int_or(q, 7, -1),
+            .last_status = tg_query_int_or(q, 8, -1),
             .pending = (uint64_t)tg_query_int(q, 9),
         };
 

@@ -20,7 +20,7 @@ static const char *const special[] = {
     "2001::/23",       "2001:db8::/32",  "2002::/16",      "3fff::/20",
 };
 
-bool webhook_ip_is_public(const struct tg_ip *ip)
+static bool is_public(const struct tg_ip *ip)
 {
     struct tg_cidr net;
 
@@ -74,7 +74,7 @@ bool webhook_network_is_good(struct tg_slice text)
 
 bool webhook_may_connect(const struct tg_strings *allowed, struct tg_slice host, const struct tg_ip *ip)
 {
-    return webhook_ip_is_public(ip) || is_in_networks(allowed, ip) || is_named(allowed, host);
+    return is_public(ip) || is_in_networks(allowed, ip) || is_named(allowed, host);
 }
 
 /* ---- the URL ---- */
@@ -108,7 +108,7 @@ static enum tg_status check_host(const struct tg_strings *allowed, const struct 
     if (!literal && (ends_in_number(url->host) || memchr(url->host.ptr, ':', url->host.len)))
         return tg_fail(err, TG_BAD_INPUT, "url: an address is written as in 192.0.2.1 or [2001:db8::1]");
     known = is_named(allowed, url->host) || ((literal || localhost) && is_in_networks(allowed, &ip));
-    if ((literal || localhost) && !known && !webhook_ip_is_public(&ip))
+    if ((literal || localhost) && !known && !is_public(&ip))
         return tg_fail(err, TG_BAD_INPUT, "url: private and local addresses are refused unless "
                        "management.webhooks.allowed_networks names them");
     if (!url->tls && !known)

@@ -368,7 +368,8 @@ enum tg_status tg_pat_list(struct tg_pat_store *store, void (*each)(void *arg, c
     while (tg_query_row(q)) {
         struct tg_pat_row row = {
             .id = tg_query_bytes(q, 0), .name = tg_query_bytes(q, 1), .sub = tg_query_bytes(q, 2),
-            .claims = tg_query_bytes(q, 3), .created_s = tg_query_int(q, 4), .expires_s = tg_query_int_or(q, 5, INT64_MAX),
+            .claims = tg_query_bytes(q, 3), .created_s = tg_query_int(q, 4),
+            .expires_s = tg_query_int_or(q, 5, INT64_MAX),
             .used_s = tg_query_int_or(q, 6, -1), .revoked_s = tg_query_int_or(q, 7, -1),
         };
 

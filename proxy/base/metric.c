@@ -16,7 +16,7 @@
 
 #define BLOCK_VALUES 512                                 /* 4 KiB */
 #define BLOCKS 4096
-#define SPARE_VALUES (64 * BLOCK_VALUES)                 /* kept for one series a family, when all others are given out */
+#define SPARE_VALUES (64 * BLOCK_VALUES)                 /* kept for one series a family, when all others are taken */
 #define BOUNDS 13
 #define MAX_LABELS 8
 #define HISTOGRAM_VALUES (BOUNDS + 2)                    /* the buckets, +Inf, and the sum in microseconds */

@@ -11,7 +11,8 @@ struct routing {
     struct tg_problems *problems;
 };
 
-const struct tg_tree *settings_tree_of(const struct tg_tree *tree, const struct tg_set *set, const cJSON *node)
+/* The set's, or the file's. */
+static const struct tg_tree *tree_of(const struct tg_tree *tree, const struct tg_set *set, const cJSON *node)
 {
     unsigned line = 0, column;
 
@@ -23,7 +24,7 @@ const struct tg_tree *settings_tree_of(const struct tg_tree *tree, const struct 
 /* Of this route: `name` of it, or all. */
 static void complain(const struct routing *r, const struct tg_route *route, const char *name, struct tg_slice what)
 {
-    const struct tg_tree *tree = settings_tree_of(r->tree, r->config->set, route->node);
+    const struct tg_tree *tree = tree_of(r->tree, r->config->set, route->node);
     const cJSON *node = tg_json_get(route->node, name);
 
     tg_problem_at(r->problems, tree, node ? node : route->node, "route " TG_S_FMT ".%s: " TG_S_FMT,
@@ -64,7 +65,7 @@ static void name_providers(const struct routing *r, struct tg_route *route)
 /* An opaque token says nothing of who gave it out, and it is shown to nobody else. */
 static void check_opaque(const struct routing *r, const struct tg_route *route)
 {
-    const struct tg_tree *tree = settings_tree_of(r->tree, r->config->set, route->node);
+    const struct tg_tree *tree = tree_of(r->tree, r->config->set, route->node);
     const cJSON *node = tg_json_get(route->node, "identity_providers");
     const struct tg_provider *first;
     size_t count = tg_providers_of_opaque(&r->config->providers, route->providers, &first);

@@ -67,8 +67,6 @@ const char *settings_sources_differ(const struct tg_settings *old, const struct 
 /* The routes of the file, and of a set in `use` (may be NULL), to config->routes; the providers they name. */
 void settings_read_routes(const struct tg_tree *tree, const struct tg_set_use *use, struct tg_config *c,
                           struct tg_problems *problems);
-/* The tree that `node` is of: the set's, or the file's. */
-const struct tg_tree *settings_tree_of(const struct tg_tree *tree, const struct tg_set *set, const cJSON *node);
 
 /* ---- settings_signing.c ---- */
 /* signing_key and signing_key_file to config->signing_pem. */

@@ -23,6 +23,7 @@
 #define TURN_ENTRIES 512
 #define RETRY_MS 1000
 #define TRIM_MS 10000
+#define TRIM_ENTRIES 4096                                /* or after so many, lest a flood outgrows the bounds */
 #define TEXTS 7
 
 enum { WANTS_DENIED = 1, WANTS_ALLOWED = 2 };
@@ -49,6 +50,7 @@ struct tg_audit {
     struct tg_db *db;                                    /* NULL: to be opened again */
     uint64_t lost_told;                                  /* of all rings, as an entry says already */
     int64_t trim_at_ms;
+    uint64_t untrimmed;                                  /* entries written since the last time */
     atomic_bool failing;
     _Atomic uint64_t stored, failures;
 };
@@ -265,6 +267,7 @@ static void settle(struct tg_audit *a, const struct turn *t)
         atomic_store_explicit(&a->rings[i].taken, t->taken[i], memory_order_release);
     atomic_fetch_add_explicit(&a->stored, t->count, memory_order_relaxed);
     a->lost_told = t->lost;
+    a->untrimmed += t->count;
 }
 
 /* Writes some of what waits. False: there is nothing more, or it cannot be written now. */
@@ -301,6 +304,7 @@ static void trim(struct tg_audit *a)
     enum tg_status st = be_open(a, &err);
 
     a->trim_at_ms = tg_clock_mono_ms() + TRIM_MS;
+    a->untrimmed = 0;
     if (st == TG_OK)
         st = tg_audit_trim(a->db, &s, tg_clock_wall_ms() * 1000, &removed, &err);
     if (removed > 0)
@@ -354,7 +358,7 @@ static void *run(void *arg)
         more = write_some(a, t);
         if (more && !atomic_exchange(&a->awake, true))
             wake(a);
-        if (tg_clock_mono_ms() >= a->trim_at_ms)
+        if (tg_clock_mono_ms() >= a->trim_at_ms || a->untrimmed >= TRIM_ENTRIES)
             trim(a);
     }
     while (write_some(a, t))

@@ -142,9 +142,10 @@ struct tg_bundle_source *tg_bundle_source_new(struct tg_worker *control, struct 
 
     *s = (struct tg_bundle_source){
         .control = control, .fetcher = fetcher, .supply = supply, .keys = tg_jwks_ref(settings->keys),
-        .file = tg_slice_dup_or_null(settings->file), .url = tg_slice_dup_or_null(settings->url), .name = name_of(settings),
-        .ca_file = tg_slice_dup_or_null(settings->ca_file),
-        .proxy = tg_slice_dup_or_null(settings->proxy), .interval_ms = settings->interval_ms, .timeout_ms = settings->timeout_ms,
+        .file = tg_slice_dup_or_null(settings->file), .url = tg_slice_dup_or_null(settings->url),
+        .name = name_of(settings), .ca_file = tg_slice_dup_or_null(settings->ca_file),
+        .proxy = tg_slice_dup_or_null(settings->proxy), .interval_ms = settings->interval_ms,
+        .timeout_ms = settings->timeout_ms,
         .due = {.expired = turn}};
     if (bearer)
         s->bearer = *bearer;

@@ -22,10 +22,7 @@ struct tg_slice catalogue_kept_namespace(const struct tg_catalogue *c, struct tg
 
 /* ---- catalogue_read.c ---- */
 #define CATALOGUE_COLUMNS "id, namespace_id, doc, version, created_us, updated_us"
-/* A row of these columns. TG_BAD_INPUT: the document is damaged. */
-enum tg_status catalogue_row(const struct tg_catalogue *c, struct tg_query *q, struct tg_document *out,
-                             struct tg_err *err);
-/* Each row of `q` to `each`; ends `q`. */
+/* Each row of `q`, which has these columns, to `each`; ends `q`. TG_BAD_INPUT: a document is damaged. */
 enum tg_status catalogue_rows(const struct tg_catalogue *c, struct tg_query *q,
                               void (*each)(void *arg, const struct tg_document *d), void *arg, struct tg_err *err);
 struct tg_slice catalogue_text(const cJSON *doc, const char *name); /* of a member; empty: it has none */

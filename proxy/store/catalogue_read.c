@@ -21,8 +21,9 @@ struct tg_slice catalogue_text(const cJSON *doc, const char *name)
     return text;
 }
 
-enum tg_status catalogue_row(const struct tg_catalogue *c, struct tg_query *q, struct tg_document *out,
-                             struct tg_err *err)
+/* A row of CATALOGUE_COLUMNS. TG_BAD_INPUT: the document is damaged. */
+static enum tg_status read_row(const struct tg_catalogue *c, struct tg_query *q, struct tg_document *out,
+                               struct tg_err *err)
 {
     struct tg_slice id = tg_query_bytes(q, 0), namespace_id = tg_query_bytes(q, 1);
     struct tg_document d = {.version = tg_query_int(q, 3), .created_us = tg_query_int(q, 4),
@@ -46,7 +47,7 @@ enum tg_status catalogue_rows(const struct tg_catalogue *c, struct tg_query *q,
     enum tg_status st = TG_OK;
 
     while (st == TG_OK && tg_query_row(q)) {
-        st = catalogue_row(c, q, &d, err);
+        st = read_row(c, q, &d, err);
         if (st != TG_OK)
             break;
         each(arg, &d);
@@ -68,7 +69,7 @@ enum tg_status tg_catalogue_get(struct tg_catalogue *c, enum tg_kind kind, struc
     tg_query_bind_text(q, 1, id);
     tg_query_bind_int(q, 2, kind);
     if (tg_query_row(q))
-        st = catalogue_row(c, q, &d, err);
+        st = read_row(c, q, &d, err);
     end = tg_query_end(q, st == TG_NOT_FOUND || st == TG_OK ? err : NULL);
     if (end != TG_OK && st == TG_OK)
         tg_document_fini(&d);

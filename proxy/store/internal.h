@@ -42,8 +42,6 @@ void policy_set_fini(struct policy_set *set);
 const struct named_policy *policy_set_find(const struct policy_set *set, struct tg_slice name);
 /* The nearest name when it is near enough for a typing error, else NULL. */
 const char *policy_set_nearest(const struct policy_set *set, struct tg_slice name, struct tg_arena *arena);
-/* Whether `node` is an item {name, ppl, ...} rather than a bare PPL document. */
-bool policy_is_item(const cJSON *node);
 /* Reads and tries one item, or bare PPL. `stem`: its name when it says none; ptr NULL: it needs none. */
 void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJSON *node, struct tg_slice stem,
                  const char *where, bool client_ca, struct tg_ppl_pool *pool, struct tg_arena *arena,

@@ -25,7 +25,8 @@ const struct tg_setting tg_policy_settings[] = {
 const size_t tg_policy_setting_count = ARRAY_LEN(tg_policy_settings);
 #undef ROW
 
-bool policy_is_item(const cJSON *node)
+/* {name, ppl, ...} rather than a bare PPL document. */
+static bool is_item(const cJSON *node)
 {
     if (!cJSON_IsObject(node))
         return false;
@@ -111,7 +112,7 @@ void policy_read(struct named_policy *out, const struct tg_tree *tree, const cJS
     struct tg_slice name;
 
     *out = (struct named_policy){.tree = tree, .broken = true, .where = where};
-    if (policy_is_item(node)) {
+    if (is_item(node)) {
         item.ppl = NULL;
         tg_settings_read(tg_policy_settings, tg_policy_setting_count, tree, node, where, false, arena, &item, problems);
     }
@@ -180,7 +181,7 @@ static void read_list(struct policy_set *set, const struct tg_tree *tree, const 
         const char *where = tg_arena_printf(arena, "policies[%zu]", i++).ptr;
         struct named_policy policy;
 
-        if (!policy_is_item(node)) {
+        if (!is_item(node)) {
             tg_problem_at(problems, tree, node, "%s: must be a mapping with at least `name` and `ppl`", where);
             continue;
         }

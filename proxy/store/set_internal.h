@@ -38,7 +38,6 @@ enum tg_status set_route_write(const struct set_element *e, const struct set_enf
 /* A member by the API's name, in whatever spelling. */
 const cJSON *set_member(const cJSON *element, const char *name);
 bool set_says_nothing(const cJSON *node);                /* absent, null, false, "", [], {}, 0 */
-void set_ids_add(struct set_ids *ids, struct tg_slice id);
 
 /* ---- set_order.c ---- */
 enum tg_status set_place_read(struct set_element *route, struct tg_err *err);

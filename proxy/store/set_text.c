@@ -279,7 +279,7 @@ static int compare_ids(const void *a, const void *b)
     return tg_slice_cmp(*(const struct tg_slice *)a, *(const struct tg_slice *)b);
 }
 
-void set_ids_add(struct set_ids *ids, struct tg_slice id)
+static void add_id(struct set_ids *ids, struct tg_slice id)
 {
     if (ids->count == ids->cap) {
         ids->cap = ids->cap ? 2 * ids->cap : 16;
@@ -314,7 +314,7 @@ static enum tg_status read_ids(const struct set_element *e, const char *name, co
         if (!tg_json_str(node, &id) || id.len == 0)
             return tg_fail(err, TG_BAD_INPUT, "%s: %s must be a list of ids", e->shown, name);
         if (!tg_map_get(inactive, id))
-            set_ids_add(out, id);
+            add_id(out, id);
     }
     return TG_OK;
 }
@@ -342,7 +342,7 @@ static enum tg_status read_entities(const struct set_element *e, const char *nam
         if (!tg_json_str(tg_json_get(node, "id"), &id) || id.len == 0)
             return tg_fail(err, TG_BAD_INPUT, "%s: %s holds an element without id", e->shown, name);
         if (!tg_map_get(inactive, id))
-            set_ids_add(out, id);
+            add_id(out, id);
     }
     return TG_OK;
 }
@@ -365,7 +365,7 @@ static void add_enforced(const struct set_element *e, const struct set_enforced 
         const struct set_element *policy = enforced->items[i];
 
         if (policy->namespace_id.len == 0 || tg_slice_eq(policy->namespace_id, e->namespace_id))
-            set_ids_add(out, policy->key);
+            add_id(out, policy->key);
     }
     sort_ids(out);
 }

@@ -38,8 +38,9 @@ static enum tg_status pick_by_name(const cJSON *items, struct tg_slice wanted, c
     return TG_OK;
 }
 
-enum tg_status sync_pick(const cJSON *items, struct tg_slice wanted, const char *what, const cJSON **out,
-                         struct tg_err *err)
+/* The element whose id is `wanted`, else the only one of that name. `what`: "organization". */
+static enum tg_status pick(const cJSON *items, struct tg_slice wanted, const char *what, const cJSON **out,
+                           struct tg_err *err)
 {
     const cJSON *element;
 
@@ -56,7 +57,7 @@ enum tg_status sync_pick_organization(const cJSON *items, struct tg_slice wanted
                                       struct tg_err *err)
 {
     if (wanted.len)
-        return sync_pick(items, wanted, "organization", out, err);
+        return pick(items, wanted, "organization", out, err);
     if (!items->child)
         return tg_fail(err, TG_NOT_FOUND, "there is no organization that the credential may see");
     if (items->child->next)
@@ -74,7 +75,7 @@ enum tg_status sync_pick_namespace(const cJSON *items, struct tg_slice wanted, s
     *out = organization;
     if (!wanted.len || tg_slice_eq(wanted, organization))
         return TG_OK;
-    st = sync_pick(items, wanted, "namespace", &found, err);
+    st = pick(items, wanted, "namespace", &found, err);
     if (st == TG_OK)
         *out = text_of(found, "id");
     return st;
@@ -230,7 +231,8 @@ enum tg_status sync_spread_enforced(const cJSON *policies, cJSON *routes, const 
 
 /* ---- v1 ---- */
 
-cJSON *sync_policy_from_v1(cJSON *policy)
+/* Takes it over; NULL: left out. */
+static cJSON *policy_from_v1(cJSON *policy)
 {
     static const char *const kept[] = {"id",          "name",        "description", "enforced",
                                        "explanation", "remediation", "active"};
@@ -261,7 +263,7 @@ static void policies_from_v1(struct sync_list *list)
     list->count = 0;
     while ((policy = all->child)) {
         cJSON_DetachItemViaPointer(all, policy);
-        policy = sync_policy_from_v1(policy);
+        policy = policy_from_v1(policy);
         if (!policy)
             continue;
         cJSON_AddItemToArray(list->items, policy);

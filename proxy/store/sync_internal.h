@@ -36,13 +36,10 @@ enum tg_status sync_object_read(struct tg_slice body, cJSON **out, struct tg_err
 
 /* ---- sync_find.c: what lists hold; no socket, no clock ---- */
 
-/* The element whose id is `wanted`, else the only one of that name. `what`: "organization". */
-enum tg_status sync_pick(const cJSON *items, struct tg_slice wanted, const char *what, const cJSON **out,
-                         struct tg_err *err);
-/* The organization: as sync_pick, and with `wanted` empty the only one. */
+/* The organization whose id is `wanted`, else the only one of that name; with `wanted` empty the only one. */
 enum tg_status sync_pick_organization(const cJSON *items, struct tg_slice wanted, const cJSON **out,
                                       struct tg_err *err);
-/* The namespace's id: as sync_pick, and with `wanted` empty the root's, which is the organization's. */
+/* The namespace's id, found likewise; with `wanted` empty the root's, which is the organization's. */
 enum tg_status sync_pick_namespace(const cJSON *items, struct tg_slice wanted, struct tg_slice organization,
                                    struct tg_slice *out, struct tg_err *err);
 /* Older control planes list clusters alone: each has a namespace below the organization's. */
@@ -54,10 +51,8 @@ enum tg_status sync_spread_enforced(const cJSON *policies, cJSON *routes, const 
                                     struct tg_slice organization, struct tg_err *err);
 /* v1's members into v0's, without what is no access policy, and inactive routes. `active` of a policy is the set's. */
 void sync_from_v1(struct sync_list *policies, struct sync_list *routes);
-cJSON *sync_policy_from_v1(cJSON *policy);               /* takes it over; NULL: left out */
 
 /* ---- one sync ---- */
-
 
 enum sync_step { SYNC_IDLE, SYNC_LOOK, SYNC_ORGANIZATIONS, SYNC_NAMESPACES, SYNC_CLUSTERS, SYNC_POLICIES, SYNC_ROUTES,
                  SYNC_REFERRED };

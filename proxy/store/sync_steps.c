@@ -11,6 +11,7 @@
 #include "sync_internal.h"
 #include <stdio.h>
 
+#define ROUND_MS INT64_C(300000)                         /* all questions of one round together */
 #define MOVES 3
 #define REFERRED 1000                                    /* policies asked for one by one */
 

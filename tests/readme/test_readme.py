@@ -451,7 +451,7 @@ MANAGED = [
     (r"sqlite3 .*", copies),
 ] + RULES
 CONTROLLED = [
-    (OURS + r"token create --kind api-user .*", elsewhere("--kind", "tests/wire/test_two_processes.py", "is at another")),
+    (OURS + r"token create --kind api-user .*", elsewhere("--kind", "tests/wire/test_two_processes.py", "elsewhere")),
     (OURS + r"mint --generate .*", runs()),
     (r"openssl .*", runs()),
     (r"mkdir .*", runs()),

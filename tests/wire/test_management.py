@@ -647,6 +647,8 @@ class Settings(Case):
         self.refused("management.limits.authenticated", limits={"authenticated": 0})
         self.refused("limit.*did you mean", limit={})
         self.refused("revocation_hook.*secret", revocation_hook={})
+        for bad in ("10.0.0.0/33", "10.0.0/8", "hooks.test:80", "*.test"):
+            self.refused("management.webhooks.allowed_networks: must be", webhooks={"allowed_networks": ["::1", bad]})
         self.refused("id_token_lifetime", id_token_lifetime="2h")
 
     def test_needs_a_state_dir(self):

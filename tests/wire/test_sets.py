@@ -1,5 +1,6 @@
 """Policies and routes from elsewhere: a set comes in force, is kept for the next start, grows old, and is refused."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -163,6 +164,32 @@ class InForce(Sets):
             self.becomes(gate, "/", 404)
             c.send(b"cd")
             self.assertEqual(c.response().status, 200)
+
+
+class Metrics(Sets):
+    def test_series_of_a_route_end_with_it_and_those_of_others_go_on(self):
+        p = self.publisher()
+        p.publish([policy("a")], [route(self.up, "/stays", "a"), route(self.up, "/goes", "a")])
+        gate = self.gate_of(p)
+        self.assertEqual(self.statuses(gate, "/stays", "/goes"), [200, 200])
+        self.assertEqual(gate.metric("tollgate_http_requests_total", route="route-goes"), 1)
+        p.publish([policy("a")], [route(self.up, "/stays", "a")])
+        self.becomes(gate, "/goes", 404)
+        gone = 'route="route-goes"'
+        self.assertTrue(wait_until(lambda: gone not in ask(gate.health, "GET", "/metrics").body.decode()))
+        self.statuses(gate, "/stays")
+        self.assertEqual(gate.metric("tollgate_http_requests_total", route="route-stays", code="200"), 2)
+        self.assertEqual(gate.metric("tollgate_http_request_duration_seconds_count", route="route-stays"), 2)
+
+    def test_nothing_tells_a_digest_of_what_holds_secrets(self):
+        p = self.publisher()
+        p.publish([policy("a")], [route(self.up, "/", "a", setRequestHeaders={"X-Key": "4711"})])
+        gate = self.gate_of(p, state_dir=self.state())
+        with open(os.path.join(gate.cfg["state_dir"], "policies.set"), "rb") as f:
+            text = f.read()
+        digest = hashlib.sha256(text[text.index(b"\n\n") + 2 :]).hexdigest()[:12]
+        self.assertIn("policies in force", gate.stderr())
+        self.assertNotIn(digest, gate.stderr() + self.verbose(gate).body.decode())
 
 
 class References(Sets):

@@ -93,17 +93,17 @@ static void beyond_the_calendar(void **state)
 
 static void whole_seconds(void **state)
 {
-    static const struct { int64_t s; const char *text; } cases[] = {
+    static const struct { int64_t s; const char *text; } seconds[] = {
         {0, "1970-01-01T00:00:00Z"}, {1795255200, "2026-11-21T10:00:00Z"}, {-1, "1969-12-31T23:59:59Z"},
         {INT64_MAX, "9999-12-31T23:59:59Z"}, {INT64_MIN, "0000-01-01T00:00:00Z"},
     };
     struct tg_buf out = {0};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++) {
         out.len = 0;
-        tg_clock_add_s(&out, cases[i].s);
-        assert_string_equal(tg_buf_cstr(&out), cases[i].text);
+        tg_clock_add_s(&out, seconds[i].s);
+        assert_string_equal(tg_buf_cstr(&out), seconds[i].text);
     }
     tg_buf_fini(&out);
 }

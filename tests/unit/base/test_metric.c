@@ -232,10 +232,10 @@ static void room_is_bounded(void **state)
     struct tg_metric_group **groups = TG_NEW_ARRAY(struct tg_metric_group *, MANY);
     struct tg_series *overflow, *last;
 
-    for (int round = 0; round < 5; round++) {
-        last = make_many(m, groups, MANY / 3, round);
+    for (int round = 0; round < 3; round++) {
+        last = make_many(m, groups, MANY / 2, round);
         tg_metric_observe_us(last, 1, 1);
-        end_many(groups, MANY / 3);
+        end_many(groups, MANY / 2);
     }
     last = make_many(m, groups, MANY, 5);
     overflow = tg_metric_series(m, &TG_S("overflow"));

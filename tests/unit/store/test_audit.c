@@ -390,6 +390,27 @@ static void flood(void **state)
     assert_int_equal(l.decisions + l.lost, WORKERS * EACH);
 }
 
+/* The bounds are looked at after so many entries, too, not only when it is time: a flood does not outgrow them. */
+static void bounded_in_a_flood(void **state)
+{
+    struct tg_audit_settings few = {.set = true, .denied = true, .max_bytes = 65536};
+    struct timespec pause = {0, 20000000};
+    uint64_t entries = 0, bytes = 0;
+    bool outgrown = false;
+    struct tg_audit *a;
+
+    (void)state;
+    assert_int_equal(tg_audit_new(folder, &few, 1, &a, NULL), TG_OK);
+    for (int i = 0; i < 250 && (!outgrown || bytes > few.max_bytes); i++) {
+        note_many(&(struct noting){a, 0, 500});
+        nanosleep(&pause, NULL);
+        assert_int_equal(tg_audit_totals(db, &entries, &bytes, NULL), TG_OK);
+        outgrown |= bytes > 2 * few.max_bytes;
+    }
+    assert_true(outgrown && bytes <= few.max_bytes);
+    tg_audit_free(a);
+}
+
 /* Records of many lengths, around the end of the ring many times. */
 static void all_of_it(void **state)
 {
@@ -468,7 +489,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(listed),   TEST(with_the_change), TEST(as_json),        TEST(bounds_of_texts), TEST(by_age),
-        TEST(by_size),  TEST(what_is_wanted),  TEST(flood),          TEST(all_of_it),       TEST(full_disk),
+        TEST(by_size),  TEST(what_is_wanted),  TEST(flood),          TEST(bounded_in_a_flood),
+        TEST(all_of_it), TEST(full_disk),
     };
 
     tg_log_set_level(TG_LOG_OFF);
