@@ -8,6 +8,7 @@
 #include "base/buf.h"
 
 int64_t tg_clock_wall_ms(void);                          /* milliseconds since 1970, UTC */
+int64_t tg_clock_wall_us(void);                          /* the same in microseconds */
 int64_t tg_clock_mono_ms(void);                          /* milliseconds since some start, never backwards */
 int64_t tg_clock_mono_us(void);
 /* From now on wall time is `ms` (and stands still) until set again; negative: the real clock. For tests. */

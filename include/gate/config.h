@@ -22,7 +22,7 @@ struct tg_bounds {                                       /* 0: none */
 };
 
 struct tg_config {
-    atomic_uint refs;
+    atomic_uint refs;                                    /* first: tg_config_over copies what follows */
     struct tg_config *base;                              /* a reference: the file's own, under a set; NULL: it is */
     struct tg_set *set;                                  /* a reference; NULL: none */
     bool has_source;                                     /* of sets: without one yet, routes may be missing */

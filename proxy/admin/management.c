@@ -91,7 +91,7 @@ static enum tg_status open_store(struct tg_management *m, struct tg_err *err)
     if (st == TG_OK)
         st = tg_audit_prepare(api->db, err);
     if (st == TG_OK)
-        st = tg_catalogue_open(api->db, &catalogue, tg_clock_wall_ms() * 1000, &api->catalogue, err);
+        st = tg_catalogue_open(api->db, &catalogue, tg_clock_wall_us(), &api->catalogue, err);
     if (st == TG_OK)
         st = tg_managers_open(api->db, &managers, &api->managers, err);
     if (st == TG_OK)
@@ -299,7 +299,7 @@ static void bind_store(struct tg_worker *w, void *arg)
     struct tg_err err = {0};
 
     (void)w;
-    if (m->api.db && tg_catalogue_open(m->api.db, &catalogue, tg_clock_wall_ms() * 1000, &fresh, &err) != TG_OK) {
+    if (m->api.db && tg_catalogue_open(m->api.db, &catalogue, tg_clock_wall_us(), &fresh, &err) != TG_OK) {
         tg_log(TG_LOG_ERROR, "the management API goes on under its old settings", TG_F_STR("error", err.text));
         management_let_go(b->held);
         free(b);

@@ -76,7 +76,7 @@ static void note_dropped(struct tg_db *db, struct tg_slice webhook, struct tg_sl
                          const char *why)
 {
     struct tg_buf details = {0}, resource = {0};
-    struct tg_audit_entry entry = {.time_us = tg_clock_wall_ms() * 1000, .actor = TG_S("tollgate"),
+    struct tg_audit_entry entry = {.time_us = tg_clock_wall_us(), .actor = TG_S("tollgate"),
                                    .action = TG_S("webhook.drop"), .result = TG_S("failure")};
     struct tg_err err = {0};
 

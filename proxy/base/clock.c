@@ -25,6 +25,13 @@ int64_t tg_clock_wall_ms(void)
     return fixed >= 0 ? fixed : now_ns(CLOCK_REALTIME) / 1000000;
 }
 
+int64_t tg_clock_wall_us(void)
+{
+    int64_t fixed = __atomic_load_n(&fixed_wall_ms, __ATOMIC_RELAXED);
+
+    return fixed >= 0 ? fixed * 1000 : now_ns(CLOCK_REALTIME) / 1000;
+}
+
 int64_t tg_clock_mono_ms(void)
 {
     return now_ns(CLOCK_MONOTONIC) / 1000000;

@@ -58,7 +58,7 @@ static enum tg_status put_entry(struct tg_db *db, const struct fact *f, struct t
     tg_json_add_string(&details, f->name);
     tg_buf_addf(&details, ",\"role\":\"%s\"}", tg_role_name(f->role));
     st = tg_audit_put(db, &(struct tg_audit_entry){
-                          .time_us = tg_clock_wall_ms() * 1000,
+                          .time_us = tg_clock_wall_us(),
                           .actor = tg_buf_slice(&actor),
                           .action = tg_slice_str(f->action),
                           .resource = tg_buf_slice(&resource),

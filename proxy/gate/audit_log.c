@@ -3,6 +3,7 @@
  *
  * What the access log has of it and no more: no query, no field, no token.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "internal.h"
 #include "store/audit.h"
@@ -84,7 +85,7 @@ void tg_audit_decision(struct tg_exchange *ex)
     if ((!denied && (ex->refusal || tg_decided(ex) != TG_DECIDED_ALLOW)) || !tg_audit_wants(audit, denied))
         return;
     struct tg_audit_entry e = {
-        .time_us = ex->wall_ms * 1000,
+        .time_us = tg_clock_wall_us(),
         .actor = actor_of(ex),
         .action = denied ? TG_S("request.denied") : TG_S("request.allowed"),
         .result = denied ? TG_S("denied") : TG_S("success"),

@@ -2,6 +2,8 @@
  * config - the life of a configuration: counted, freed with the last exchange that began under it.
  */
 #include "gate/config.h"
+#include <stddef.h>
+#include <string.h>
 
 struct tg_config *tg_config_new(void)
 {
@@ -21,9 +23,10 @@ struct tg_config *tg_config_ref(struct tg_config *c)
 struct tg_config *tg_config_over(struct tg_config *base)
 {
     struct tg_config *c = TG_NEW(struct tg_config);
+    size_t start = offsetof(struct tg_config, base);
 
     tg_assert(!base->base);
-    *c = *base;
+    memcpy((char *)c + start, (const char *)base + start, sizeof(*c) - start); /* others count `refs` meanwhile */
     atomic_init(&c->refs, 1);
     c->base = tg_config_ref(base);
     c->set = NULL;

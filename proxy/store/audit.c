@@ -213,6 +213,16 @@ static void gather(const struct tg_audit *a, struct turn *t)
     point_into_text(t);
 }
 
+/* By time; what has the same one, as it was gathered: the texts follow each other. */
+static int compare_entries(const void *left, const void *right)
+{
+    const struct tg_audit_entry *a = left, *b = right;
+
+    if (a->time_us != b->time_us)
+        return a->time_us < b->time_us ? -1 : 1;
+    return (a->action.ptr > b->action.ptr) - (a->action.ptr < b->action.ptr);
+}
+
 static void tell_lost(const struct tg_audit *a, struct turn *t)
 {
     t->lost = lost_of(a);
@@ -222,7 +232,7 @@ static void tell_lost(const struct tg_audit *a, struct turn *t)
                      (unsigned long long)(t->lost - a->lost_told));
 
     t->entries[t->count++] = (struct tg_audit_entry){
-        .time_us = tg_clock_wall_ms() * 1000, .actor = TG_S("tollgate"), .action = TG_S("audit.lost"),
+        .time_us = tg_clock_wall_us(), .actor = TG_S("tollgate"), .action = TG_S("audit.lost"),
         .resource = TG_S("audit"), .result = TG_S("failure"), .details = tg_slice(t->lost_text, (size_t)n),
     };
 }
@@ -279,6 +289,7 @@ static bool write_some(struct tg_audit *a, struct turn *t)
     t->count = 0;
     t->text.len = 0;
     gather(a, t);
+    qsort(t->entries, t->count, sizeof(t->entries[0]), compare_entries); /* rings are not in step */
     bool more = t->count == TURN_ENTRIES;
 
     tell_lost(a, t);
@@ -306,7 +317,7 @@ static void trim(struct tg_audit *a)
     a->trim_at_ms = tg_clock_mono_ms() + TRIM_MS;
     a->untrimmed = 0;
     if (st == TG_OK)
-        st = tg_audit_trim(a->db, &s, tg_clock_wall_ms() * 1000, &removed, &err);
+        st = tg_audit_trim(a->db, &s, tg_clock_wall_us(), &removed, &err);
     if (removed > 0)
         tg_log(TG_LOG_DEBUG, "old audit entries removed", TG_F_INT("entries", removed));
     if (st != TG_OK)                                     /* that it goes well says nothing of a full disk */

@@ -93,6 +93,11 @@ static bool ends_nocase(struct tg_slice name, struct tg_slice suffix)
            tg_slice_eq_nocase(tg_slice(name.ptr + name.len - suffix.len, suffix.len), suffix);
 }
 
+static bool starts_nocase(struct tg_slice text, struct tg_slice start)
+{
+    return text.len >= start.len && tg_slice_eq_nocase(tg_slice(text.ptr, start.len), start);
+}
+
 static bool takes(const struct allowed *a, struct tg_slice host, const struct tg_ip *ip, uint16_t port)
 {
     if (a->port >= 0 && a->port != port)
@@ -147,7 +152,7 @@ enum tg_status tg_set_rules_allow(const struct tg_set_rules *rules, struct tg_sl
     if (tg_slice_eq(text, TG_S("echo:")))
         return is_echo_listed(rules) ? TG_OK : tg_fail(err, TG_DENIED, "echo: is not in allowed_upstreams of this "
                                                        "machine's file");
-    if (!tg_slice_starts_with(text, TG_S("http://")) && !tg_slice_starts_with(text, TG_S("https://")))
+    if (!starts_nocase(text, TG_S("http://")) && !starts_nocase(text, TG_S("https://")))
         return tg_fail(err, TG_DENIED, "a control plane may name http:// and https:// only");
     if (tg_url_parse(text, false, &url, &why) != TG_OK)
         return tg_fail(err, TG_BAD_INPUT, "%s", why.text);

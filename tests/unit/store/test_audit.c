@@ -390,6 +390,22 @@ static void flood(void **state)
     assert_int_equal(l.decisions + l.lost, WORKERS * EACH);
 }
 
+/* Workers are not in step: what was decided first is listed as the older, whoever decided it. */
+static void in_order_of_time(void **state)
+{
+    struct tg_audit *a;
+
+    (void)state;
+    assert_int_equal(tg_audit_new(folder, &on, 2, &a, NULL), TG_OK);
+    for (int i = 1; i <= 4; i++) {
+        struct tg_audit_entry e = entry(i, "", "request.denied", "route:r", "denied");
+
+        tg_audit_note(a, i <= 2 ? 1 : 0, &e);
+    }
+    tg_audit_free(a);                                    /* what waits is written */
+    expect("newest first", Q(0), "4 3 2 1", 4);
+}
+
 /* The bounds are looked at after so many entries, too, not only when it is time: a flood does not outgrow them. */
 static void bounded_in_a_flood(void **state)
 {
@@ -490,7 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(listed),   TEST(with_the_change), TEST(as_json),        TEST(bounds_of_texts), TEST(by_age),
         TEST(by_size),  TEST(what_is_wanted),  TEST(flood),          TEST(bounded_in_a_flood),
-        TEST(all_of_it), TEST(full_disk),
+        TEST(in_order_of_time), TEST(all_of_it), TEST(full_disk),
     };
 
     tg_log_set_level(TG_LOG_OFF);

@@ -66,7 +66,7 @@ static void listed(void **state)
         {{"127.0.0.0/8", "localhost"}, "http://127.0.0.1@10.0.0.1",    false},
         {{"127.0.0.0/8", "localhost"}, "http://127.0.0.1\\@10.0.0.1",  false},
         {{"127.0.0.0/8", "localhost"}, "unix:/run/app.sock",           false},
-        {{"127.0.0.0/8", "localhost"}, "HTTP://127.0.0.1",             false},
+        {{"127.0.0.0/8", "localhost"}, "HTTP://127.0.0.1",             true},
         {{"127.0.0.0/8", "localhost"}, "ftp://127.0.0.1",              false},
         {{"127.0.0.0/8", "localhost"}, "echo:",                        false},
         {{"127.0.0.0/8", "localhost"}, "",                             false},
