@@ -219,6 +219,7 @@ static enum tg_status may_reload(struct tg_server *server, const struct tg_setti
 
     if (differs)
         return tg_fail(err, TG_UNSUPPORTED, "%s can only change with a restart", differs);
+    settings->config->limits.max_keys = server->settings.config->limits.max_keys; /* what is in force, limits off too */
     st = compose_coming(server, settings, coming, err);
     if (st == TG_OK)
         st = server_open_pats(server, settings, err);
@@ -250,7 +251,6 @@ enum tg_status tg_server_reload(struct tg_server *server, struct tg_settings *se
     struct tg_settings old = server->settings;
     struct coming coming = {0};
 
-    settings->config->limits.max_keys = old.config->limits.max_keys; /* what is in force */
     if (may_reload(server, settings, &coming, err) != TG_OK)
         return TG_UNSUPPORTED;
     tg_worker_call(server->control, bind_keys, &binding);
