@@ -1,7 +1,7 @@
 /*
  * sync - policies and routes pulled from a control plane that speaks the Zero API (v0, or the enveloped lists of v1).
  *
- * Every `interval` (with jitter; after trouble with back-off up to a minute; Retry-After is obeyed): the organization
+ * Every `interval` (with jitter; after trouble at that pace a few times, then with back-off up to a minute; Retry-After is obeyed): the organization
  * and the namespace are found by id or name, then policies and routes are read page by page; when a list has an ETag it
  * is asked for conditionally. A referenced policy that the lists do not hold is asked for by its id; one that cannot be
  * had leaves a route that fails closed. 400 and 403 are told as errors of the configuration and asked again rarely. The

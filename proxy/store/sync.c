@@ -9,6 +9,7 @@
 #include "sync_internal.h"
 #include <stdio.h>
 
+#define RETRIES_AT_PACE 5                                /* failures in a row */
 #define RETRY_FIRST_MS INT64_C(1000)
 #define RETRY_LAST_MS INT64_C(60000)
 #define RETRY_LAST_MISSING_MS INT64_C(5000)              /* while no set was ever loaded */
@@ -44,13 +45,25 @@ void sync_succeed(struct tg_sync *s, const char *result)
     plan(s, tg_with_jitter(s->interval_ms));
 }
 
+/* `first`, doubled after each failure but the first `at_pace`. */
+static int64_t doubled(int64_t first, unsigned failures, unsigned at_pace)
+{
+    unsigned times = failures > at_pace ? failures - at_pace : 0;
+
+    return first << (times < 16 ? times : 16);
+}
+
+/* Whoever is asked each second is asked so for a while when it is away, too: it may only be starting anew. */
 static int64_t delay_after(const struct tg_sync *s, enum sync_trouble kind)
 {
     int64_t last = tg_supply_missing(s->supply) ? RETRY_LAST_MISSING_MS : RETRY_LAST_MS;
-    int64_t delay = RETRY_FIRST_MS << (s->failures < 16 ? s->failures : 16);
+    int64_t delay = doubled(RETRY_FIRST_MS, s->failures, 0);
+    int64_t paced = doubled(s->interval_ms, s->failures, RETRIES_AT_PACE);
 
     if (kind == SYNC_REFUSED)
         return REFUSED_MS > s->interval_ms ? REFUSED_MS : s->interval_ms;
+    if (delay > paced)
+        delay = paced;
     return delay < last ? delay : last;
 }
 

@@ -12,7 +12,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 from control_plane import ControlPlane  # noqa: E402
-from harness import SLOW, NotStarted, ask, main, wait_until  # noqa: E402
+from harness import PATIENCE, SLOW, NotStarted, ask, main, wait_until  # noqa: E402
 from sync_case import ADMINS, Sync, policy  # noqa: E402
 
 
@@ -130,6 +130,14 @@ class Trouble(Sync):
         gate.reload()                                    # who mends it says so
         self.becomes(gate, "/", 403)
 
+    def test_who_is_asked_each_second_is_asked_so_when_away_for_a_moment(self):
+        gate = self.good()
+        self.cp.say("/policies", 503)
+        failed = self.rounds(gate, "failed")
+        self.assertTrue(wait_until(lambda: self.rounds(gate, "failed") >= failed + 4, 8), self.verbose(gate))
+        asked = [a[0] for a in self.cp.find("/policies")][-4:]
+        self.assertLess(asked[-1] - asked[0], 3.6 * PATIENCE, asked)  # doubling, it would be 1 + 2 + 4
+
     def test_429_waits_as_long_as_it_says(self):
         gate = self.good()
         self.cp.say("/policies", (429, {"Retry-After": "3"}))
@@ -142,7 +150,7 @@ class Trouble(Sync):
 
     def test_backs_off_with_jitter(self):
         self.cp.say("/organizations", 503)
-        gate = self.gate_of(ready=False)
+        gate = self.gate_of(ready=False, interval="30s")
         self.assertTrue(wait_until(lambda: len(self.cp.find("/organizations")) == 3, 10, 0.02))
         times = [a[0] for a in self.cp.find("/organizations")]
         gaps = [b - a for a, b in zip(times, times[1:])]
