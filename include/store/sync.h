@@ -1,13 +1,13 @@
 /*
  * sync - policies and routes pulled from a control plane that speaks the Zero API (v0, or the enveloped lists of v1).
  *
- * Every `interval` (with jitter; after trouble at that pace a few times, then with back-off up to a minute; Retry-After is obeyed): the organization
- * and the namespace are found by id or name, then policies and routes are read page by page; when a list has an ETag it
- * is asked for conditionally. A referenced policy that the lists do not hold is asked for by its id; one that cannot be
- * had leaves a route that fails closed. 400 and 403 are told as errors of the configuration and asked again rarely. The
- * result is one set, offered to the supply; an unchanged one costs no compile. Lists are read in pages that overlap by
- * one element, so that a list that moves meanwhile is noticed and read anew. An enforced policy is put into the routes
- * of its namespace and of those below it.
+ * Every `interval` (with jitter; after trouble at that pace a few times, then with back-off up to a minute; Retry-After
+ * is obeyed): the organization and the namespace are found by id or name, then policies and routes are read page by
+ * page; when a list has an ETag it is asked for conditionally. A referenced policy that the lists do not hold is asked
+ * for by its id; one that cannot be had leaves a route that fails closed. 400 and 403 are told as errors of the
+ * configuration and asked again rarely. The result is one set, offered to the supply; an unchanged one costs no
+ * compile. Lists are read in pages that overlap by one element, so that a list that moves meanwhile is noticed and read
+ * anew. An enforced policy is put into the routes of its namespace and of those below it.
  * Threads: control only.
  */
 #pragma once
